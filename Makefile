@@ -1,0 +1,43 @@
+# make demo: the comparison.  make test: everything.  make serve: the service.  Each sets up what is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test serve lock docs clean
+
+help:
+	@echo "make demo   compare the locks: which one never sells a ticket twice, and what it costs"
+	@echo "make test   all tests, with lint, types and import contracts"
+	@echo "make serve  the service on http://127.0.0.1:8000, tickets in ./data (settings: TURNSTILE_...)"
+	@echo "make docs   make the generated parts of the documents again"
+	@echo "make lock   choose the newest dependencies that pyproject.toml allows"
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "turnstile needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=python3.13 ..."; exit 2; }
+	@echo "setting up .venv"
+	@$(PYTHON) -m venv --clear .venv || { echo "python's venv is missing: on Debian, apt install python3-venv"; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/python -m loadtest compare --modes naive,no_lock,thread_lock,process_lock,file_lock --shape blog --workers 4
+
+test: setup
+	@$(BIN)/python -m pytest
+
+serve: setup
+	@$(BIN)/python -m service
+
+docs: setup
+	@$(BIN)/python docs/generate.py
+
+lock: setup
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --extra loadtest \
+		--group dev --no-emit-index-url --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,88 @@
+"""The history: every call that was made, with its times and its outcome.
+
+Times are nanoseconds of ``time.monotonic_ns()``, which is one clock for all processes of a machine. ``called`` is read
+before the first byte is sent, ``returned`` after the last byte came, so an operation took effect, if it did, somewhere
+between the two.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Outcome = Literal["done", "refused", "not done", "unknown"]
+"""``refused``: decided against. ``not done``: certainly never decided. ``unknown``: may have happened or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call and what came of it. ``version``, ``count``, ``tickets`` and ``order`` are what the reply stated."""
+
+    kind: Literal["buy", "look"]
+    name: str
+    client: int
+    planned: int
+    called: int
+    returned: int
+    outcome: Outcome
+    status: int = 0
+    quantity: int = 0
+    partial: bool = False
+    version: int | None = None
+    count: int | None = None
+    tickets: tuple[int, ...] = ()
+    order: str = ""
+    worker: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the service's journal."""
+
+    version: int
+    order: str
+    buyer: str
+    quantity: int
+    tickets: tuple[int, ...]
+    count: int
+
+
+def outcome(status: int) -> Outcome:
+    """Return what a status means (the service's contract): 4xx and 503 are definite, any other failure is not."""
+    if status in {HTTPStatus.OK, HTTPStatus.CREATED}:
+        return "done"
+    if status == HTTPStatus.CONFLICT:
+        return "refused"
+    definite = status == HTTPStatus.SERVICE_UNAVAILABLE or 400 <= status < 500  # noqa: PLR2004  # the class of client errors
+    return "not done" if definite else "unknown"
+
+
+def save(path: Path, operations: Iterable[Operation]) -> None:
+    """Write operations, one a line."""
+    with path.open("w") as file:
+        file.writelines(f"{json.dumps(asdict(operation))}\n" for operation in operations)
+
+
+def load(path: Path) -> list[Operation]:
+    """Read operations that ``save`` wrote, in the order of their calls."""
+    with path.open() as file:
+        rows = [json.loads(line) for line in file]
+    return sorted((Operation(**row | {"tickets": tuple(row["tickets"])}) for row in rows), key=lambda row: row.called)
+
+
+def load_journal(path: Path) -> list[Change]:
+    """Read the changes in a journal as the service gives it, the opening line left out."""
+    with path.open() as file:
+        rows: list[dict[str, Any]] = [json.loads(line) for line in file]
+    return [
+        Change(row["version"], row["order"], row["buyer"] or "", row["quantity"], tuple(row["tickets"]), row["count"])
+        for row in rows
+        if row["version"] > 0
+    ]

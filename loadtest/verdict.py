@@ -1,0 +1,58 @@
+"""The verdict: a mode is held to its claim both ways. Pure.
+
+A mode that promises to keep buyers apart must do so. A mode that does not must be *caught*: one that does better than
+it says has a claim that nobody needs to believe. Anomalies speak for themselves; their absence speaks only when there
+was something to see, so a run without contention, or one that a single worker served, gives no verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.check import Checked
+    from loadtest.measure import Measured
+
+Word = Literal["as claimed", "broke its word", "could not tell"]
+
+OVERLAPPING_SHARE_MIN = 0.2
+"""Below this share of purchases that overlapped another one, a clean history proves nothing."""
+BUSIEST_SHARE_MAX = 0.9
+"""Above this share of purchases answered by one worker, several workers were not put to the test."""
+
+EXIT_CODES: dict[Word, int] = {"as claimed": 0, "broke its word": 1, "could not tell": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The word, and why in a sentence."""
+
+    word: Word
+    why: str
+
+
+def judge(reach: str, workers: int, checked: Checked, measured: Measured) -> Verdict:
+    """Hold a mode that claims ``reach``, served by ``workers`` processes, to its claim."""
+    safe = reach in {"processes", "hosts"} or (reach == "threads" and workers == 1)
+    claimed = f"claims reach {reach}, ran in {workers} {'process' if workers == 1 else 'processes'}"
+    if checked.findings:
+        seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
+        return Verdict("broke its word" if safe else "as claimed", f"{claimed}: {seen}")
+    if measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided):
+        overlapping = f"{measured.overlapping} of {measured.decided} purchases overlapped another"
+        return Verdict("could not tell", f"{overlapping}: too little contention to prove anything")
+    if workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX:
+        share = f"one worker answered {measured.busiest_share:.0%} of the purchases"
+        return Verdict("could not tell", f"{share}: the others were not put to the test")
+    if safe:
+        return Verdict("as claimed", f"{claimed}: {measured.decided} purchases, nothing wrong with any")
+    return Verdict("broke its word", f"{claimed}: it should have been caught, and nothing was wrong")
+
+
+def worst(words: Sequence[Word]) -> int:
+    """Return the exit code for several verdicts: a broken word counts before one that could not be told."""
+    codes = {EXIT_CODES[word] for word in words}
+    return 1 if 1 in codes else max(codes, default=2)

@@ -1,0 +1,1 @@
+"""Turnstile's service: what runs in production, and nothing else."""

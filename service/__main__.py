@@ -1,0 +1,64 @@
+"""``python -m service``: read the settings, claim the data, bind the port, and only then start workers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import NoReturn
+
+import click
+
+from service import catalogue, settings
+from service.app import create_app
+from service.gunicorn_conf import Server
+from service.settings import PREFIX, Settings, WrongSetting
+from service.stores.recovery import Refused
+
+
+def main() -> None:
+    """Run the command line."""
+    command = click.Command("service", params=_flags(), callback=_serve, help="Sell tickets, each of them once.")
+    command.main(prog_name="python -m service")
+
+
+def _flags() -> list[click.Parameter]:
+    return [
+        click.Option(
+            [f"--{name.replace('_', '-')}"],
+            metavar="VALUE",
+            help=f"{field.title}: {field.description}  [{PREFIX}{name.upper()}; default: {field.default}]",
+        )
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _serve(**flags: str | None) -> NoReturn:
+    try:
+        chosen = settings.load(os.environ, {name: value for name, value in flags.items() if value is not None})
+        bound = _bound(chosen.bind)
+        mode, mended = catalogue.build(chosen)
+    except (WrongSetting, Refused) as error:
+        sys.stderr.write(f"turnstile: {error}\n")
+        sys.exit(2)
+    for sentence in mended:
+        sys.stderr.write(f"turnstile: {sentence}\n")
+    Server(create_app(mode, chosen), mode, chosen, bound).run()
+    sys.exit(0)
+
+
+def _bound(address: str) -> socket.socket:
+    """Return a bound socket. gunicorn would bind it itself, but try a busy port five times before it says so."""
+    host, _, port = address.rpartition(":")
+    try:
+        kind, _, _, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(kind, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(place)
+    except OSError as error:
+        raise WrongSetting("bind", address, f"an address that is free and ours ({error.strerror})") from None
+    return bound
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""The web service: routes of a few lines each. It knows what a mode is, but not any mode."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from service import wire
+from service.mode import Busy, Damaged, NotWritten
+from service.rules import NoSuchEvent
+from service.wire import Problem, Response
+
+if TYPE_CHECKING:
+    from service.mode import Mode
+    from service.rules import Buy
+    from service.settings import Settings
+
+DEFAULT_EVENT = "default"
+VERSION_DIGITS_MAX = 18
+
+
+def create_app(mode: Mode, settings: Settings) -> flask.Flask:
+    """Return the application that sells through ``mode``. ``mode.open()`` must have run before the first request."""
+    app = flask.Flask("turnstile", static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # order, event, status: as a person would tell it
+    _add_counter(app, mode)
+    _add_back_office(app, mode, settings)
+    if settings.harness:
+        _add_harness(app)
+    _add_problems(app)
+    return app
+
+
+def _add_counter(app: flask.Flask, mode: Mode) -> None:
+    """What a buyer asks for."""
+
+    @app.post("/buy", defaults={"event": DEFAULT_EVENT})
+    @app.post("/events/<event>/buy")
+    def buy(event: str) -> flask.Response:
+        return _sent(wire.replied(mode.execute(_command(event))))
+
+    @app.get("/tickets", defaults={"event": DEFAULT_EVENT})
+    @app.get("/events/<event>")
+    def look(event: str) -> flask.Response:
+        return _sent(wire.looked(mode.store.look(event)))
+
+    @app.get("/orders/<order>")
+    def find(order: str) -> flask.Response:
+        return _sent(wire.found(mode.store.find(order)))
+
+
+def _add_back_office(app: flask.Flask, mode: Mode, settings: Settings) -> None:
+    """What an operator asks for."""
+
+    @app.get("/mode")
+    def claim() -> flask.Response:
+        return _sent(wire.claimed(mode.name, mode.claim, settings.workers, settings.threads))
+
+    @app.get("/healthz")
+    def healthz() -> flask.Response:
+        return _sent(Response(HTTPStatus.OK, {"status": "alive"}))
+
+    @app.get("/readyz")
+    def readyz() -> flask.Response:
+        try:
+            mode.store.look(DEFAULT_EVENT)
+        except (Damaged, OSError) as error:
+            raise Problem(503, "not-ready", f"the ticket store cannot be read: {error}") from error
+        return _sent(Response(HTTPStatus.OK, {"status": "ready"}))
+
+    @app.get("/events/<event>/journal")
+    def journal(event: str) -> flask.Response:
+        _require_admin(settings)
+        after = flask.request.args.get("after", "0")
+        if not (after.isascii() and after.isdecimal() and len(after) <= VERSION_DIGITS_MAX):
+            raise Problem(400, "bad-request", f"after is {after[:40]!r}: expected a version, a whole number from 0")
+        lines = mode.store.changes(event, int(after))
+        if isinstance(lines, NoSuchEvent):
+            raise wire.no_such_event(event)
+        return flask.Response(lines, mimetype="application/jsonl")
+
+
+def _command(event: str) -> Buy:
+    order = secrets.token_hex(16)  # 128 random bits: whoever knows an order may see it, and nobody guesses one
+    return wire.buy(event, order, flask.request.headers.get("Content-Type", ""), _body())
+
+
+def _body() -> bytes:
+    """Return the request's body, of which no more is read than is needed to refuse it."""
+    if (flask.request.content_length or 0) > wire.BODY_BYTES_MAX:
+        raise wire.too_large()
+    return flask.request.stream.read(wire.BODY_BYTES_MAX + 1)
+
+
+def _sent(response: Response) -> flask.Response:
+    sent = flask.jsonify(response.body)
+    sent.status_code = response.status
+    sent.mimetype = response.content_type
+    sent.headers.update(response.headers)
+    return sent
+
+
+def _require_admin(settings: Settings) -> None:
+    if not settings.admin_token:
+        raise Problem(403, "forbidden", "no admin token is set: start the service with TURNSTILE_ADMIN_TOKEN")
+    shown = flask.request.headers.get("Authorization", "")
+    if not hmac.compare_digest(shown.encode(), f"Bearer {settings.admin_token}".encode()):
+        raise Problem(401, "not-signed-in", "expected the header Authorization: Bearer and the admin token")
+
+
+def _add_harness(app: flask.Flask) -> None:
+    """What a load test asks for: which worker answered, and an answer that neither locks nor stores."""
+
+    @app.after_request
+    def name_worker(response: flask.Response) -> flask.Response:
+        response.headers["Turnstile-Worker"] = str(os.getpid())
+        return response
+
+    @app.post("/noop")
+    def noop() -> flask.Response:
+        command = _command(DEFAULT_EVENT)
+        return _sent(Response(HTTPStatus.OK, {"order": command.order, "quantity": command.quantity}))
+
+
+def _add_problems(app: flask.Flask) -> None:
+    """Every failure is definite or it is not: 4xx and 503 mean *certainly not done*, 500 means *unknown*."""
+
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> flask.Response:
+        headers: dict[str, str] = {}
+        match error.status:
+            case HTTPStatus.UNAUTHORIZED:
+                headers["WWW-Authenticate"] = "Bearer"
+            case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+                headers["Connection"] = "close"  # the rest of the body is not worth reading
+            case HTTPStatus.SERVICE_UNAVAILABLE:
+                headers["Retry-After"] = str(wire.RETRY_AFTER_S)
+        return _sent(error.response(headers))
+
+    @app.errorhandler(Busy)
+    def busy(error: Busy) -> flask.Response:
+        return problem(Problem(503, "busy", f"{error}; try again"))
+
+    @app.errorhandler(NotWritten)
+    def not_written(error: NotWritten) -> flask.Response:
+        app.logger.error("%s", error)
+        return problem(Problem(503, "not-written", f"{error}; try again later"))
+
+    @app.errorhandler(Damaged)
+    def damaged(error: Damaged) -> flask.Response:
+        app.logger.error("%s", error)
+        return problem(Problem(500, "torn-read", "the ticket store held something that nobody wrote whole"))
+
+    @app.errorhandler(HTTPException)
+    def http(error: HTTPException) -> flask.Response:
+        slugs = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
+        status = error.code or 500
+        sent = problem(Problem(status, slugs.get(status, "bad-request"), error.description or error.name))
+        sent.headers.extend(header for header in error.get_headers() if header[0] == "Allow")
+        return sent
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> flask.Response:
+        app.logger.error("unforeseen", exc_info=error)
+        return problem(Problem(500, "unknown-outcome", "something unforeseen happened: look whether it was done"))

@@ -1,0 +1,60 @@
+"""The modes by name, and how to build each with its store. The only file that knows them all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from service import rules
+from service.modes.file_lock import FileLock
+from service.modes.naive import Naive
+from service.modes.no_lock import NoLock
+from service.modes.process_lock import ProcessLock
+from service.modes.thread_lock import ThreadLock
+from service.settings import WrongSetting
+from service.stores import recovery
+from service.stores.json_file import JsonFile
+
+if TYPE_CHECKING:
+    from service.mode import Claim, Decide, Mode
+    from service.settings import Settings
+
+Build = Callable[[JsonFile, "Decide", float], "Mode"]
+
+MODES: dict[str, Build] = {
+    Naive.name: lambda store, decide, _: Naive(store, decide),
+    NoLock.name: lambda store, decide, _: NoLock(store, decide),
+    ThreadLock.name: ThreadLock,
+    ProcessLock.name: ProcessLock,
+    FileLock.name: FileLock,
+}
+
+CLAIMS: dict[str, Claim] = {mode.name: mode.claim for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock)}
+
+
+def build(settings: Settings) -> tuple[Mode, list[str]]:
+    """Return the mode that ``settings`` name, on a store that is ours and whole, and what had to be mended there.
+
+    Call it before the fork. Raises ``WrongSetting`` or ``recovery.Refused``.
+    """
+    if settings.mode not in MODES:
+        raise WrongSetting("mode", settings.mode, f"one of {', '.join(MODES)}")
+    claimed = recovery.prepare(settings.data, f"a service in mode {settings.mode} (process {os.getpid()})")
+    return MODES[settings.mode](JsonFile(settings.data), deciding(settings.think_s), settings.wait_s), claimed.mended
+
+
+def deciding(think_s: float) -> Decide:
+    """Return ``rules.decide`` with the clock bound to it, after a pause of ``think_s`` seconds.
+
+    The pause is the article's ``time.sleep(0.2)`` between reading and writing. It stands here so that every mode can be
+    shown at that speed; there is no other sleep in the service.
+    """
+
+    def decide(page: rules.Page, command: rules.Command) -> rules.Decision:
+        if think_s:
+            time.sleep(think_s)
+        return rules.decide(page, command, time.time())
+
+    return decide

@@ -1,0 +1,94 @@
+"""What a mode is, what it claims, and the ways in which it may fail.
+
+A mode is one way to run ``decide`` on durable state as if each command were alone:
+
+    read the page, decide, write the page, and keep the others out meanwhile.
+
+Two moments matter. ``__init__`` runs before gunicorn forks its workers: a ``multiprocessing.Lock`` must exist by then.
+``open()`` runs in each worker after the fork: threads, connections and file descriptors must not exist before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from service.rules import Command, Decision, Event, NoSuchEvent, NoSuchOrder, Order, Page, Reply
+
+Reach = Literal["nowhere", "threads", "processes", "hosts"]
+Mishap = Literal["killed holder", "paused holder", "power loss"]
+Wait = Literal["does not wait", "polls", "sleeps in the kernel", "queues", "retries"]
+
+Decide = Callable[[Page, Command], Decision]
+"""``rules.decide`` with the clock bound, and with the pause of ``think_s`` before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a mode promises. The tables, the web page and the load test's expectation are made from it."""
+
+    reach: Reach
+    """How far apart two sellers may stand and still never sell one ticket twice."""
+    survives: tuple[Mishap, ...]
+    """What may happen to the one inside, with nothing lost and nobody stuck."""
+    waits: Wait
+    """How the others wait."""
+    fair: bool
+    """First come, first served."""
+    price: str
+    """What it costs or leaves undone, in one sentence."""
+
+
+class Store(Protocol):
+    """Where pages are kept. ``read`` and ``write`` are for the one inside; the others may only look."""
+
+    def open(self) -> None:
+        """Open what a worker needs, after the fork."""
+
+    def read(self, command: Command) -> Page:
+        """Return the page that ``command`` touches. Call it inside: it may mend what a killed holder left."""
+
+    def write(self, page: Page) -> None:
+        """Make ``page`` durable before returning. Raises ``NotWritten`` when certainly nothing has changed."""
+
+    def look(self, name: str) -> Event | NoSuchEvent:
+        """Return an event as the last completed write left it, without waiting for anyone."""
+
+    def find(self, order: str) -> Order | NoSuchOrder:
+        """Return an order by its identifier, without waiting for anyone."""
+
+    def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
+        """Return an event's recorded changes with a version above ``after``: JSON lines, in the order of writing."""
+
+
+class Mode(Protocol):
+    """One way to keep the others out."""
+
+    name: str
+    claim: Claim
+
+    @property
+    def store(self) -> Store:
+        """Where its pages are kept."""
+
+    def open(self) -> None:
+        """Make what must not exist before the fork."""
+
+    def execute(self, command: Command) -> Reply:
+        """Run one command as if it were alone. Raises ``Busy``, ``NotWritten`` or ``Damaged``."""
+
+
+class Busy(Exception):
+    """The wait for the others ended at its deadline. Certainly nothing was done."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"the counter was busy for {wait_s:g} s, so the order was not placed")
+
+
+class NotWritten(Exception):
+    """The store could not take the change and took back what it had begun. Certainly nothing was done."""
+
+
+class Damaged(Exception):
+    """What was read is not what was written: half a file, a wrong checksum, a version out of order."""

@@ -1,0 +1,94 @@
+"""Settings: the environment, and the command line's flags over it, made into one frozen value.
+
+Nobody else reads ``os.environ``. A variable that starts with ``TURNSTILE_`` and is no setting is an error, for a
+misspelt setting that is silently ignored is found out too late.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "TURNSTILE_"
+PORT_MAX = 65_535
+
+
+class WrongSetting(Exception):
+    """A setting has a value that it cannot have. The message is one sentence that names both."""
+
+    def __init__(self, name: str, value: str, expected: str) -> None:
+        flag = f"--{name.replace('_', '-')}"
+        super().__init__(f"{flag} ({PREFIX}{name.upper()}) is {value!r}: expected {expected}")
+
+
+def _address(text: str) -> str:
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(\d{1,5})", text)
+    if not match or int(match[2]) > PORT_MAX:
+        raise ValueError
+    return text
+
+
+class Settings(BaseModel):
+    """All settings. A field's title says what it is, its description what it may be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "file_lock"
+    workers: Annotated[int, Field(ge=1, le=64, title="worker processes", description="a whole number from 1 to 64")] = 4
+    threads: Annotated[
+        int, Field(ge=1, le=256, title="threads in each worker", description="a whole number from 1 to 256")
+    ] = 8
+    data: Annotated[Path, Field(title="where the tickets are kept", description="a directory")] = Path("data")
+    bind: Annotated[
+        str,
+        AfterValidator(_address),
+        Field(title="where to listen", description="HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8000"),
+    ] = "127.0.0.1:8000"
+    wait_s: Annotated[
+        float,
+        Field(ge=0, le=3600, title="longest wait for the others, in seconds", description="a number from 0 to 3600"),
+    ] = 5.0
+    think_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=60,
+            title="pause between read and write, in seconds, to show a race",
+            description="a number from 0 to 60",
+        ),
+    ] = 0.0
+    admin_token: Annotated[
+        str,
+        Field(
+            pattern=r"^(?:[!-~]{16,256})?$",
+            title="what an administrator must show; none: nobody is one",
+            description="16 to 256 printable ASCII characters without spaces",
+        ),
+    ] = ""
+    harness: Annotated[
+        bool,
+        Field(
+            title="name the worker in every reply and answer POST /noop, for a load test",
+            description="true or false",
+        ),
+    ] = False
+
+
+def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
+    """Return the settings in ``environ``, with ``flags`` (by field name) over them. Raises ``WrongSetting``."""
+    given = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
+    given |= flags
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        field = Settings.model_fields.get(name)
+        expected = field.description if field else f"one of the settings {', '.join(Settings.model_fields)}"
+        shown = "(not shown)" if name == "admin_token" else given[name]
+        raise WrongSetting(name, shown, str(expected)) from None

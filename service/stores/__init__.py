@@ -1,0 +1,1 @@
+"""Stores: read a page, write a page; one file an engine."""
