@@ -22,65 +22,16 @@ Wing, "Linearizability: a correctness condition for concurrent objects", TOPLAS 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
+
+from loadtest.findings import Checked, Found
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadtest.history import Change, Operation
-
-Anomaly = Literal[
-    "double sale",
-    "oversell",
-    "undersell",
-    "lost update",
-    "torn read",
-    "phantom order",
-    "ghost order",
-    "missing version",
-    "reordered",
-    "stale read",
-    "miscount",
-]
-ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)
-"""In the order in which they are told: what buyers feel comes first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An anomaly: how often it was found, and the first time, in a sentence."""
-
-    anomaly: Anomaly
-    times: int
-    first: str
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What the check found; nothing, if the history is linearizable.
-
-    ``sold`` counts the tickets in acknowledged orders, ``left`` is the count at the end (``None``: not readable).
-    """
-
-    findings: tuple[Finding, ...]
-    sold: int
-    left: int | None
-
-    def times(self, anomaly: Anomaly) -> int:
-        """Return how often ``anomaly`` was found."""
-        return sum(finding.times for finding in self.findings if finding.anomaly == anomaly)
-
-
-@dataclass(slots=True)
-class _Found:
-    times: Counter[Anomaly] = field(default_factory=Counter)
-    first: dict[Anomaly, str] = field(default_factory=dict)
-
-    def add(self, anomaly: Anomaly, sentence: str, times: int = 1) -> None:
-        self.times[anomaly] += times
-        self.first.setdefault(anomaly, sentence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +63,7 @@ def check(
 
     ``journal`` is what the service recorded (``None``: it cannot be had), ``last`` a look after all else had ended.
     """
-    found = _Found()
+    found = Found()
     everything = [*operations, last] if last else list(operations)
     _torn_reads_and_undersells(everything, found)
     if journal is not None:
@@ -125,11 +76,10 @@ def check(
     left = last.count if last and last.outcome == "done" else None
     _tickets(sold, capacity, found)
     _sum(everything, journal, capacity, left, found)
-    findings = tuple(Finding(name, found.times[name], found.first[name]) for name in ANOMALIES if name in found.first)
-    return Checked(findings, sum(len(row.tickets) for row in sold), left)
+    return Checked(found.findings(), sum(len(row.tickets) for row in sold), left)
 
 
-def _torn_reads_and_undersells(everything: Sequence[Operation], found: _Found) -> None:
+def _torn_reads_and_undersells(everything: Sequence[Operation], found: Found) -> None:
     for row in everything:
         if row.problem == "torn-read":
             found.add("torn read", f"{row.name} met a document that nobody wrote whole")
@@ -137,7 +87,7 @@ def _torn_reads_and_undersells(everything: Sequence[Operation], found: _Found) -
             found.add("undersell", f"{row.name} was refused {row.quantity} tickets while {row.count} were left")
 
 
-def _journal_against_replies(everything: Sequence[Operation], journal: Sequence[Change], found: _Found) -> None:
+def _journal_against_replies(everything: Sequence[Operation], journal: Sequence[Change], found: Found) -> None:
     recorded = {change.order: change for change in journal}
     names = {row.name: row for row in everything if row.kind == "buy"}
     for row in names.values():
@@ -156,7 +106,7 @@ def _journal_against_replies(everything: Sequence[Operation], journal: Sequence[
             found.add("ghost order", f"{change.buyer} was told that nothing was done, and the journal has it")
 
 
-def _placed(everything: Sequence[Operation], journal: Sequence[Change] | None, found: _Found) -> _Versions:
+def _placed(everything: Sequence[Operation], journal: Sequence[Change] | None, found: Found) -> _Versions:
     """Return every operation that took effect or saw one, at its version."""
     versions: _Versions = defaultdict(_Version)
     for row in everything:
@@ -185,14 +135,14 @@ def _placed(everything: Sequence[Operation], journal: Sequence[Change] | None, f
     return versions
 
 
-def _lost_updates(versions: _Versions, found: _Found) -> None:
+def _lost_updates(versions: _Versions, found: Found) -> None:
     for version in sorted(versions):
         changes = sorted(versions[version].changes, key=lambda row: row.called)
         for row in changes[1:]:
             found.add("lost update", f"{changes[0].name} and {row.name} both made version {version}")
 
 
-def _counts(versions: _Versions, capacity: int, found: _Found) -> None:
+def _counts(versions: _Versions, capacity: int, found: Found) -> None:
     """Replay the versions. Where two changes made one, either may be what the next one read; unknown is any count."""
     before: set[int | None] = {capacity}
     for version in sorted(versions):
@@ -209,7 +159,7 @@ def _counts(versions: _Versions, capacity: int, found: _Found) -> None:
         before = now or {None}
 
 
-def _real_time(versions: _Versions, found: _Found) -> None:
+def _real_time(versions: _Versions, found: Found) -> None:
     """Find every operation that returned before one placed earlier was called."""
     latest: _Placed | None = None
     latest_observes = False
@@ -225,7 +175,7 @@ def _real_time(versions: _Versions, found: _Found) -> None:
                     latest, latest_observes = row, observes
 
 
-def _tickets(sold: Sequence[Operation], capacity: int, found: _Found) -> None:
+def _tickets(sold: Sequence[Operation], capacity: int, found: Found) -> None:
     owner: dict[int, str] = {}
     twice: set[int] = set()
     for row in sold:
@@ -246,7 +196,7 @@ def _sum(
     journal: Sequence[Change] | None,
     capacity: int,
     left: int | None,
-    found: _Found,
+    found: Found,
 ) -> None:
     """Check that tickets sold and tickets left make up the capacity, as far as it is known which were sold."""
     if journal is not None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from loadtest import drive, history, plan, serve
-from loadtest.check import Checked, check
+from loadtest.check import check
 from loadtest.drive import ClientDied, Target
+from loadtest.findings import Checked
 from loadtest.measure import Measured, measure
 from loadtest.plan import Plan
 from loadtest.serve import NotServed

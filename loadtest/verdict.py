@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadtest.check import Checked
+    from loadtest.findings import Checked
     from loadtest.measure import Measured
 
 Word = Literal["as claimed", "broke its word", "could not tell"]
@@ -40,7 +40,8 @@ def judge(reach: str, workers: int, checked: Checked, measured: Measured) -> Ver
     claimed = f"claims reach {reach}, ran in {workers} {'process' if workers == 1 else 'processes'}"
     if checked.findings:
         seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
-        return Verdict("broke its word" if safe else "as claimed", f"{claimed}: {seen}")
+        word: Word = "broke its word" if safe else "as claimed"
+        return Verdict(word, f"{claimed}, and was caught: {seen}")
     if measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided):
         overlapping = f"{measured.overlapping} of {measured.decided} purchases overlapped another"
         return Verdict("could not tell", f"{overlapping}: too little contention to prove anything")
@@ -48,8 +49,8 @@ def judge(reach: str, workers: int, checked: Checked, measured: Measured) -> Ver
         share = f"one worker answered {measured.busiest_share:.0%} of the purchases"
         return Verdict("could not tell", f"{share}: the others were not put to the test")
     if safe:
-        return Verdict("as claimed", f"{claimed}: {measured.decided} purchases, nothing wrong with any")
-    return Verdict("broke its word", f"{claimed}: it should have been caught, and nothing was wrong")
+        return Verdict("as claimed", f"{claimed}, and nothing was wrong with {measured.decided} purchases")
+    return Verdict("broke its word", f"{claimed}: it should have been caught, and was not")
 
 
 def worst(words: Sequence[Word]) -> int:

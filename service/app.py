@@ -29,6 +29,7 @@ def create_app(mode: Mode, settings: Settings) -> flask.Flask:
     """Return the application that sells through ``mode``. ``mode.open()`` must have run before the first request."""
     app = flask.Flask("turnstile", static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # order, event, status: as a person would tell it
+    app.url_map.redirect_defaults = False  # else /events/default/buy answers 308, and every order costs two calls
     _add_counter(app, mode)
     _add_back_office(app, mode, settings)
     if settings.harness:

@@ -201,7 +201,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _raise_wrong_field(error: ValidationError, model: type[BaseModel]) -> NoReturn:
-    first = error.errors(include_url=False)[0]
+    # A field that is not known comes first: it is often the missing one, misspelt.
+    first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
     name = str(first["loc"][0])
     known = model.model_fields.get(name)
     if known is None:

@@ -1,0 +1,84 @@
+"""Make the generated parts of the documents again: what stands between ``<!-- name -->`` and ``<!-- /name -->``.
+
+``make docs`` writes them; a test fails when one is stale. Nothing that the code says is written twice by hand.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from functools import partial
+from pathlib import Path
+
+from service.catalogue import CLAIMS
+from service.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md",)
+
+
+def modes() -> str:
+    """Return the table of modes, from their claims."""
+    rows = ["| mode | never sells twice across | survives | the others | fair | price |", "| --- " * 6 + "|"]
+    rows += [
+        f"| [`{name}`](service/modes/{name}.py) | {claim.reach} | {', '.join(claim.survives) or 'nothing'} "
+        f"| {_waiting(claim.waits)} | {'yes' if claim.fair else 'no'} | {claim.price} |"
+        for name, claim in CLAIMS.items()
+    ]
+    return "\n".join(rows)
+
+
+def difference() -> str:
+    """Return the difference between the mode without a lock and the one with a file lock."""
+    before, after = (_code(ROOT / "service" / "modes" / f"{name}.py") for name in ("no_lock", "file_lock"))
+    lines = difflib.unified_diff(before, after, "no_lock.py", "file_lock.py", lineterm="", n=2)
+    return "\n".join(["```diff", *lines, "```"])
+
+
+def settings() -> str:
+    """Return the table of settings."""
+    rows = ["| flag | variable | default | what it is |", "| --- " * 4 + "|"]
+    for name, field in Settings.model_fields.items():
+        default = "none" if field.default == "" else f"`{field.default}`"
+        what = f"{field.title}: {field.description}"
+        rows.append(f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {what} |")
+    return "\n".join(rows)
+
+
+PARTS = {"modes": modes, "difference": difference, "settings": settings}
+
+
+def made_again(text: str) -> str:
+    """Return ``text`` with every generated part made again."""
+    for name, make in PARTS.items():
+        part = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = part.sub(partial(_filled, make()), text)
+    return text
+
+
+def _filled(made: str, place: re.Match[str]) -> str:
+    return f"{place[1]}{made}\n{place[2]}"
+
+
+def _code(path: Path) -> list[str]:
+    """Return a mode's methods: what comes after its docstring, imports and claim."""
+    _, mark, code = path.read_text().partition("    def __init__")
+    return f"{mark}{code}".splitlines()
+
+
+def _waiting(wait: str) -> str:
+    return "do not wait" if wait == "does not wait" else wait.replace("polls", "poll").replace("sleeps", "sleep")
+
+
+def main() -> int:
+    """Write the documents; return how many had been stale."""
+    stale = [path for path in DOCUMENTS if path.read_text() != made_again(path.read_text())]
+    for path in stale:
+        path.write_text(made_again(path.read_text()))
+        sys.stdout.write(f"made again: {path.relative_to(ROOT)}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

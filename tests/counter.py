@@ -1,0 +1,61 @@
+"""A counter for tests: a data directory, and modes built on it with a decision of the test's own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from service import catalogue, rules
+from service.stores import recovery
+from service.stores.json_file import JsonFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.mode import Decide, Mode
+
+NOW = 1_790_000_000.0
+SERIAL = itertools.count(1)
+
+
+def decide_now(page: rules.Page, command: rules.Command) -> rules.Decision:
+    """Decide at a fixed moment."""
+    return rules.decide(page, command, NOW)
+
+
+def buying(quantity: int = 1, *, event: str = "default", partial: bool = False, buyer: str | None = None) -> rules.Buy:
+    """Return a purchase with an identifier that no other has, in no other process either."""
+    return rules.Buy(f"{os.getpid():016x}{next(SERIAL):016x}", event, quantity, partial, buyer)
+
+
+@dataclass
+class Counter:
+    """A data directory, and modes built on it, one at a time."""
+
+    directory: Path
+    claims: list[int] = field(default_factory=list)
+
+    def build(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
+        """Prepare the directory, as the service does before the fork, and build a mode on it."""
+        self.close()
+        self.claims.append(recovery.prepare(self.directory, f"a test in mode {name}").descriptor)
+        return catalogue.MODES[name](JsonFile(self.directory), decide, wait_s)
+
+    def opened(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
+        """Build a mode and open it in this process."""
+        mode = self.build(name, decide, wait_s)
+        mode.open()
+        return mode
+
+    def joined(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
+        """Open a mode as a worker does that joins a running service: nothing is recovered."""
+        mode = catalogue.MODES[name](JsonFile(self.directory), decide, wait_s)
+        mode.open()
+        return mode
+
+    def close(self) -> None:
+        """Give the directory free."""
+        while self.claims:
+            os.close(self.claims.pop())

@@ -1,0 +1,82 @@
+"""The documents are true: what is generated is fresh, and what the README shows is what happens."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.catalogue import CLAIMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from loadtest.serve import Service
+
+ROOT = Path(__file__).parent.parent
+
+
+def generator() -> ModuleType:
+    """Load ``docs/generate.py``, which is a script."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_fresh() -> None:
+    """``make docs`` would change nothing."""
+    generate = generator()
+    for path in generate.DOCUMENTS:
+        assert path.read_text() == generate.made_again(path.read_text()), f"{path.name} is stale: make docs"
+
+
+def test_a_stale_table_is_noticed() -> None:
+    """The test above can fail: a claim that changes changes the text."""
+    generate = generator()
+    text = (ROOT / "README.md").read_text()
+    for name in generate.PARTS:
+        assert f"<!-- {name} -->\n" in text
+    assert generate.made_again(text.replace("| processes | killed holder", "| hosts | killed holder")) == text
+
+
+def test_the_table_of_the_readme_has_every_mode() -> None:
+    """In the generated table, and in the one that ``make demo`` printed."""
+    text = (ROOT / "README.md").read_text()
+    for name in CLAIMS:
+        assert f"[`{name}`](service/modes/{name}.py)" in text
+        assert re.search(rf"^\| {name} \| \d+ \|", text, re.MULTILINE)
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    """Files that the documents point to exist."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} points to {target}"
+
+
+def test_the_curl_session_of_the_readme_happens_as_shown(served: Callable[..., Service]) -> None:
+    """Each ``$ curl`` line is run; what it prints is what stands below it, but for the order's random identifier."""
+    url = served("file_lock", tickets=100).url
+    (session,) = re.findall(r"```console\n(\$ curl.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    order = ""
+    for step in session.split("$ ")[1:]:
+        command, _, shown = step.replace("\\\n", "").partition("\n")
+        words = shlex.split(command.replace("http://127.0.0.1:8000", url).replace("$ORDER", order))
+        printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        found = re.search(r'"order":"([0-9a-f]{32})"', printed)
+        order = found[1] if found else order
+        assert uniform(printed) == uniform(shown), command
+
+
+def uniform(text: str) -> object:
+    """Return JSON without what differs from run to run."""
+    values = json.loads(text)
+    return {name: value for name, value in values.items() if name != "order"}
