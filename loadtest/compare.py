@@ -17,7 +17,6 @@ import requests
 from loadtest import drive, history, plan, serve
 from loadtest.check import check
 from loadtest.drive import ClientDied, Target
-from loadtest.findings import Checked
 from loadtest.measure import Measured, measure
 from loadtest.plan import Plan
 from loadtest.serve import NotServed
@@ -26,6 +25,8 @@ from loadtest.verdict import Verdict, judge
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from loadtest.findings import Checked
 
 WAIT_S = 30.0
 """How long a buyer may wait for the others: long enough that a slow mode is measured, not refused."""
