@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from loadtest import drive, history, plan, serve
-from loadtest.check import check
+from loadtest.check import Start, check
 from loadtest.drive import ClientDied, Target
 from loadtest.measure import Measured, measure
 from loadtest.plan import Plan
@@ -89,7 +89,7 @@ def judged(folder: Path) -> Judged:
     operations = history.load(folder / "history.jsonl")
     changes = history.load_journal(folder / "journal.jsonl")
     (last,) = history.load(folder / "last.jsonl")
-    checked = check(operations, changes, scene.tickets, last)
+    checked = check(operations, changes, Start(scene.tickets, scene.tickets), last)
     measured = measure(operations)
     return Judged(word["mode"], judge(word["claim"]["reach"], word["workers"], checked, measured), checked, measured)
 

@@ -1,4 +1,4 @@
-"""What a check can find: the anomalies by name. Pure."""
+"""What a check can find: the anomalies by name, each with its witnesses. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ Anomaly = Literal[
     "torn read",
     "phantom order",
     "ghost order",
+    "double effect",
     "missing version",
     "reordered",
     "stale read",
@@ -22,14 +23,38 @@ Anomaly = Literal[
 ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)
 """In the order in which they are told: what buyers feel comes first."""
 
+MEANINGS: dict[Anomaly, str] = {
+    "double sale": "a ticket number has two owners at once",
+    "oversell": "more tickets were sold than there are",
+    "undersell": "somebody was refused while enough tickets were left",
+    "lost update": "two changes made the same version: one overwrote the other",
+    "torn read": "half a document was read",
+    "phantom order": "an order was acknowledged, and then it was gone",
+    "ghost order": "an order was recorded that nobody placed, or that somebody was told is certainly not done",
+    "double effect": "one purchase, asked for again, was done twice",
+    "missing version": "the count was changed, and neither a reply nor the journal says by whom",
+    "reordered": "an operation that was over stands behind one that had not begun",
+    "stale read": "somebody was shown a state that was over before they asked",
+    "miscount": "a count does not follow from the changes before it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """One case of an anomaly: a sentence, and the names of the operations that show it."""
+
+    sentence: str
+    operations: tuple[str, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An anomaly: how often it was found, and the first time, in a sentence."""
+    """An anomaly: how often it was found, the first case, and the worst."""
 
     anomaly: Anomaly
     times: int
-    first: str
+    first: Witness
+    worst: Witness
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +78,22 @@ class Found:
     """Findings while they are gathered."""
 
     times: Counter[Anomaly] = field(default_factory=Counter)
-    first: dict[Anomaly, str] = field(default_factory=dict)
+    first: dict[Anomaly, Witness] = field(default_factory=dict)
+    worst: dict[Anomaly, tuple[float, Witness]] = field(default_factory=dict)
 
-    def add(self, anomaly: Anomaly, sentence: str, times: int = 1) -> None:
-        """Count an anomaly; keep the sentence if it is the first."""
+    def add(self, anomaly: Anomaly, sentence: str, *operations: str, size: float = 1, times: int = 1) -> None:
+        """Count an anomaly; keep it if it is the first, or the largest (of size ``size``) so far."""
         self.times[anomaly] += times
-        self.first.setdefault(anomaly, sentence)
+        if anomaly in self.first and size <= self.worst[anomaly][0]:
+            return
+        witness = Witness(sentence, operations)
+        self.first.setdefault(anomaly, witness)
+        self.worst[anomaly] = (size, witness)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what was found, in the order in which it is told."""
-        return tuple(Finding(name, self.times[name], self.first[name]) for name in ANOMALIES if name in self.first)
+        return tuple(
+            Finding(name, self.times[name], self.first[name], self.worst[name][1])
+            for name in ANOMALIES
+            if name in self.first
+        )

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+Kind = Literal["buy", "hold", "confirm", "cancel", "look", "noop"]
 Outcome = Literal["done", "refused", "not done", "unknown"]
 """``refused``: decided against. ``not done``: certainly never decided. ``unknown``: may have happened or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call and what came of it. ``version``, ``count``, ``tickets`` and ``order`` are what the reply stated."""
+    """One call and what came of it.
 
-    kind: Literal["buy", "look"]
+    ``name`` is unique, and the service records it as the buyer. ``version``, ``count``, ``tickets`` and ``order`` are
+    what the reply stated; a ``confirm`` or a ``cancel`` names its ``order`` itself. Calls with the same ``key`` (an
+    idempotency key) are one purchase that was asked for again.
+    """
+
+    kind: Kind
     name: str
     client: int
     planned: int
@@ -38,20 +44,24 @@ class Operation:
     count: int | None = None
     tickets: tuple[int, ...] = ()
     order: str = ""
+    key: str = ""
     worker: str = ""
     problem: str = ""
 
 
+Status = Literal["sold", "held", "cancelled", "expired"]
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the service's journal."""
+    """One line of the service's journal. ``sold`` for an order that was ``held`` before is its confirmation."""
 
     version: int
     order: str
     buyer: str
-    quantity: int
     tickets: tuple[int, ...]
     count: int
+    status: Status = "sold"
 
 
 def outcome(status: int) -> Outcome:
@@ -82,7 +92,7 @@ def load_journal(path: Path) -> list[Change]:
     with path.open() as file:
         rows: list[dict[str, Any]] = [json.loads(line) for line in file]
     return [
-        Change(row["version"], row["order"], row["buyer"] or "", row["quantity"], tuple(row["tickets"]), row["count"])
+        Change(row["version"], row["order"], row["buyer"] or "", tuple(row["tickets"]), row["count"], row["status"])
         for row in rows
         if row["version"] > 0
     ]

@@ -73,7 +73,7 @@ def sentences(results: Sequence[Judged]) -> list[str]:
         style = STYLES[result.verdict.word]
         lines.append(f"[{style}]{result.mode}: {result.verdict.word}[/] ({escape(result.verdict.why)})")
         if result.checked and result.checked.findings:
-            lines.append(f"    first: {escape(result.checked.findings[0].first)}")
+            lines.append(f"    first: {escape(result.checked.findings[0].first.sentence)}")
     return lines
 
 

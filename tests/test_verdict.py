@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import plan
-from loadtest.findings import Checked, Finding
+from loadtest.findings import Checked, Finding, Witness
 from loadtest.history import Operation, outcome
 from loadtest.measure import Measured, measure, overlaps, percentile
 from loadtest.verdict import judge, worst
 
 CLEAN = Checked((), sold=10, left=0)
-CAUGHT = Checked((Finding("lost update", 3, "ann and bob both made version 2"),), sold=14, left=0)
+CASE = Witness("ann and bob both made version 2")
+CAUGHT = Checked((Finding("lost update", 3, CASE, CASE),), sold=14, left=0)
 BUSY = Measured(20, 0, 100.0, 1.0, 2.0, 3.0, overlapping=20, inside_max=8, workers=4, busiest_share=0.4)
 QUIET = replace(BUSY, overlapping=0, inside_max=1)
 ONE_SIDED = replace(BUSY, workers=1, busiest_share=1.0)
