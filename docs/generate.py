@@ -40,7 +40,7 @@ def settings() -> str:
     """Return the table of settings."""
     rows = ["| flag | variable | default | what it is |", "| --- " * 4 + "|"]
     for name, field in Settings.model_fields.items():
-        default = "none" if field.default == "" else f"`{field.default}`"
+        default = "none" if field.default in {"", None} else f"`{field.default}`"
         what = f"{field.title}: {field.description}"
         rows.append(f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {what} |")
     return "\n".join(rows)

@@ -1,108 +1,164 @@
-"""``python -m loadtest``: compare modes, or judge again what a run left."""
+"""``python -m loadtest``: compare modes, drive a running service, judge again what a run left, compare two runs."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtest import compare, plan, report
-from loadtest.verdict import worst
+from loadtest import compare, difference, judge, plan, session
+from loadtest.require import WrongRequirement, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from loadtest.compare import Judged
-    from loadtest.plan import Plan
+    from loadtest.progress import Follow
+    from loadtest.require import Requirement
 
 DEFAULT_MODES = "naive,no_lock,thread_lock,process_lock,file_lock"
-EXIT_UNKNOWN = 2
+
+
+class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the type checker only
+    """A requirement, checked before anything runs."""
+
+    name = "FIGURE<BOUND"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Requirement:  # noqa: ANN401
+        try:
+            return parse(str(value))
+        except WrongRequirement as error:
+            self.fail(str(error), param, ctx)
+
+
+MODE_NAME = re.compile(r"[a-z0-9_]+")
+
+RUNS = click.option(
+    "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True,
+    help="where runs are kept",
+)  # fmt: skip
+REQUIRE = click.option(
+    "--require", "requirements", multiple=True, type=Required(), help="such as 'p99_ms<50' or 'file_lock:ratio>0.2'"
+)
+QUIET = click.option("--quiet", is_flag=True, help="no progress")
+RUN = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def scene_options(command: Any) -> Any:  # noqa: ANN401  # as click's decorators
+    """Add the options that make a plan."""
+    for option in reversed(
+        [
+            click.option("--shape", type=click.Choice(list(plan.SHAPES)), default="blog", show_default=True),
+            click.option("--seconds", type=click.FloatRange(0.5, 3600), default=5.0, show_default=True,
+                         help="how long shapes last that go by time"),
+            click.option("--clients", type=click.IntRange(1, 1000), help="how many buy at once"),
+            click.option("--rate", type=click.FloatRange(0.1, 100_000),
+                         help="purchases a second that are planned whatever the replies (open loop)"),
+            click.option("--arrivals", type=click.Choice(["constant", "poisson"]), default="constant",
+                         show_default=True, help="how they are spaced"),
+            click.option("--processes", type=click.IntRange(1, 64), default=4, show_default=True,
+                         help="client processes"),
+            click.option("--seed", type=int, default=1, show_default=True, help="the same seed makes the same plan"),
+        ]
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @click.group()
 def main() -> None:
     """Find out whether a lock is right, and what it costs.
 
-    Exit code 0: every mode as claimed. 1: one broke its word. 2: one could not be told.
+    Exit code 0: every mode as claimed. 1: one broke its word. 2: one could not tell. 3: a requirement was missed.
     """
 
 
 @main.command("compare")
 @click.option("--modes", default=DEFAULT_MODES, show_default=True, help="which modes, with commas between")
-@click.option("--shape", type=click.Choice(list(plan.SHAPES)), default="blog", show_default=True, help="the scene")
+@scene_options
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="the service's processes")
 @click.option("--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="threads in each of them")
-@click.option("--processes", type=click.IntRange(1, 64), default=4, show_default=True, help="client processes")
-@click.option("--clients", type=click.IntRange(1, 1000), help="how many buy at once  [default: the shape's]")
 @click.option("--tickets", type=click.IntRange(1), help="how many there are to sell  [default: the shape's]")
 @click.option("--think-s", type=click.FloatRange(0, 60), help="pause between read and write  [default: the shape's]")
-@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=5.0, show_default=True, help="for flash-sale")
-@click.option("--seed", type=int, default=1, show_default=True, help="the same seed makes the same plan")
-@click.option("--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True)
-def compare_modes(  # noqa: PLR0913, PLR0917  # one parameter an option
-    modes: str, shape: str, workers: int, threads: int, processes: int, runs: Path, seconds: float, seed: int,
-    clients: int | None, tickets: int | None, think_s: float | None,
-) -> None:  # fmt: skip
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="rounds")
+@click.option("--trace/--no-trace", default=True, show_default=True, help="let the service write what witnesses need")
+@RUNS
+@REQUIRE
+@QUIET
+def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them by name
     """Start the service fresh in each mode, sell, and hold each mode to its claim."""
-    scene = plan.make(shape, seed, seconds, clients=clients, tickets=tickets, think_s=think_s)
-    size = {"workers": workers, "threads": threads, "processes": min(processes, scene.clients)}
-    names = list(dict.fromkeys(name.strip() for name in modes.split(",") if name.strip()))
-    console = Console()
-    try:
-        folder = compare.new_folder(runs, shape)
-        with _progress(console, scene) as follow:
-            for name in names:
-                compare.run(name, folder / name, scene, size, follow(name))
-    except KeyboardInterrupt:
-        console.print(f"interrupted: the service was stopped; what was recorded is in {runs / 'latest'}")
-        sys.exit(EXIT_UNKNOWN)
-    except OSError as error:
-        console.print(f"the run could not be recorded ({error.strerror}: {error.filename}); nothing is left running")
-        sys.exit(EXIT_UNKNOWN)
-    _finish(compare.judged_run(folder), folder, console)
+    scene = _scene(options, tickets=options["tickets"], think_s=options["think_s"])
+    processes = min(options["processes"], scene.clients)
+    setup = compare.Setup(options["workers"], options["threads"], processes, trace=options["trace"])
+    names = list(dict.fromkeys(name.strip() for name in options["modes"].split(",")))
+    if not all(MODE_NAME.fullmatch(name) for name in names):
+        raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
+    # Beside a pause that is made on purpose, what a lock costs against the ceiling says nothing.
+    ceiling = not scene.think_s
+
+    def run(place: Path, follow: Follow) -> None:
+        for number, name in compare.order(names, options["repeat"], ceiling=ceiling):
+            title = f"{name} ({number}/{options['repeat']})" if options["repeat"] > 1 else name
+            compare.serve_and_run(name, place / f"round-{number}" / name, scene, setup, follow(title))
+
+    session.record(run, scene, _asked(options), options)
+
+
+@main.command("run")
+@click.argument("url")
+@scene_options
+@click.option("--event", default="default", show_default=True, help="which event to buy from")
+@click.option("--token", envvar="TURNSTILE_ADMIN_TOKEN", default="", help="the admin token, to see the journal")
+@RUNS
+@REQUIRE
+@QUIET
+def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click gives them by name
+    """Drive and judge a service that is running at URL, through HTTP alone. It buys real tickets there."""
+    scene = _scene(options, event=options["event"], think_s=0.0)
+
+    def run(place: Path, follow: Follow) -> None:
+        target = place / "round-1" / "service"
+        processes = min(options["processes"], scene.clients)
+        compare.run_against(url.rstrip("/"), target, scene, processes, options["token"], follow(url))
+
+    session.record(run, scene, _asked(options | {"url": url}), options)
 
 
 @main.command("check")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("runs/latest"))
+@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
 @click.option("--markdown", is_flag=True, help="print the table as Markdown and nothing else")
-def check_again(run: Path, *, markdown: bool) -> None:
+@REQUIRE
+def check_again(run: Path, requirements: tuple[Requirement, ...], *, markdown: bool) -> NoReturn:
     """Judge again what RUN left (default: the latest)."""
-    results = compare.judged_run(run)
-    if markdown:
-        click.echo(report.markdown(results), nl=False)
-        sys.exit(worst([result.verdict.word for result in results]))
-    _finish(results, run, Console())
+    sys.exit(session.finish(run, requirements, Console(), markdown=markdown))
 
 
-def _finish(results: list[Judged], folder: Path, console: Console) -> None:
-    if not results:
-        console.print(f"{folder} has no run to judge")
-        sys.exit(EXIT_UNKNOWN)
-    report.save(results, folder)
-    console.print(report.table(results, folder.resolve().name))
-    for line in report.sentences(results):
-        console.print(line, highlight=False)
-    console.print(f"all figures: {folder / 'verdict.json'}", highlight=False)
-    sys.exit(worst([result.verdict.word for result in results]))
+@main.command("diff")
+@click.argument("first", type=RUN)
+@click.argument("second", type=RUN)
+def differ(first: Path, second: Path) -> None:
+    """Say how SECOND differs from FIRST, and whether that is larger than the noise."""
+    found = difference.differences(judge.judge(first)[0], judge.judge(second)[0])
+    if not found:
+        raise click.ClickException("the two runs have no mode in common that can be compared")
+    for each in found:
+        interval = f" (95 %: {each.ratio.low:.2f} to {each.ratio.high:.2f})" if each.ratio.low is not None else ""
+        click.echo(f"{each.mode:<16} {each.figure:<16} {each.ratio.median:.2f} times{interval}: {each.meaning}")
 
 
-@contextmanager
-def _progress(console: Console, scene: Plan) -> Iterator[Callable[[str], Callable[[int], None]]]:
-    """Show a bar for each mode; yield what starts one and returns what moves it on."""
-    total = scene.clients * (scene.orders + scene.look_first) if scene.orders else None
-    columns = (TextColumn("{task.description:<14}"), BarColumn(), TextColumn("{task.completed} replies"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bars:
+def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
+    wanted = {name: options[name] for name in ("clients", "rate", "arrivals")} | changes
+    if options["rate"] and plan.SHAPES[options["shape"]]["orders"]:
+        raise click.BadParameter("an open loop needs a shape that goes by time: flash-sale", param_hint="'--rate'")
+    return plan.make(options["shape"], options["seed"], options["seconds"], **wanted)
 
-        def follow(name: str) -> Callable[[int], None]:
-            task = bars.add_task(name, total=total)
-            return lambda done: bars.update(task, completed=done)
 
-        yield follow
+def _asked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, as JSON values, without what is secret."""
+    kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
+    return {"command": shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), "options": kept}
 
 
 if __name__ == "__main__":

@@ -1,108 +1,116 @@
-"""Run one mode after the other under the same plan, and judge each from the files that its run left.
+"""Run scenes: start the service in one mode after the other, or take one that is running, and record what happens.
 
-A run's folder has a folder for each mode: ``plan.json``, ``mode.json`` (the service's own word), ``history.jsonl``,
-``journal.jsonl``, ``last.jsonl`` (the look at the end), ``service.log`` and ``data/``; or ``failure.txt``, if there was
-no run to judge. Judging reads nothing else, so it can be done again: ``python -m loadtest check runs/latest``.
+Modes are interleaved: each round runs all of them, beginning with another one each time, and a no-op ceiling, so that
+noise that outlasts a round falls on all alike.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import requests
 
-from loadtest import drive, history, plan, serve
-from loadtest.check import Start, check
-from loadtest.drive import ClientDied, Target
-from loadtest.measure import Measured, measure
-from loadtest.plan import Plan
+from loadtest import client, drive, folder, history, serve, transport
+from loadtest.check import Start
+from loadtest.client import Scene
+from loadtest.drive import ClientDied
+from loadtest.history import Operation
 from loadtest.serve import NotServed
-from loadtest.verdict import Verdict, judge
+from loadtest.usage import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from loadtest.findings import Checked
+    from loadtest.drive import Progress
+    from loadtest.plan import Plan
 
 WAIT_S = 30.0
 """How long a buyer may wait for the others: long enough that a slow mode is measured, not refused."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One mode's result. ``checked`` and ``measured`` are ``None`` if there was no run to judge."""
+class Setup:
+    """How the service is started, and how many client processes drive it."""
 
-    mode: str
-    verdict: Verdict
-    checked: Checked | None = None
-    measured: Measured | None = None
-
-
-def new_folder(runs: Path, name: str) -> Path:
-    """Make the folder of a new run under ``runs`` and let ``runs/latest`` point to it."""
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
-    folder = runs / stem
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = runs / f"{stem}-{number}"
-    folder.mkdir(parents=True)
-    latest = runs / "latest"
-    latest.unlink(missing_ok=True)
-    latest.symlink_to(folder.name)
-    return folder
+    workers: int
+    threads: int
+    processes: int
+    trace: bool
 
 
-def run(mode: str, folder: Path, scene: Plan, size: dict[str, int], progress: Callable[[int], None]) -> None:
-    """Serve ``mode``, carry out ``scene``, and leave the files that it can be judged from in ``folder``.
+def order(modes: Sequence[str], repeat: int, *, ceiling: bool) -> Iterator[tuple[int, str]]:
+    """Yield what to run, as (round, mode): each round all modes and the ceiling, rotated by one each time."""
+    names = [*([folder.CEILING] if ceiling else []), *modes]
+    for number in range(repeat):
+        turn = number % len(names)
+        yield from ((number + 1, name) for name in names[turn:] + names[:turn])
 
-    ``size`` has the service's ``workers`` and ``threads``, and the number of client ``processes``.
-    """
-    folder.mkdir()
-    (folder / "plan.json").write_text(json.dumps(plan.as_json(scene)))
-    (folder / "data").mkdir(mode=0o700)
+
+def serve_and_run(mode: str, place: Path, plan: Plan, setup: Setup, progress: Callable[[Progress], None]) -> None:
+    """Start a service in ``mode`` (or any, for the ceiling), carry out ``plan``, and leave the slice in ``place``."""
+    _begin(place, plan)
+    data = place / "data"
+    data.mkdir(mode=0o700)
     # The article's store, to the letter: the service must open it as it is.
-    (folder / "data" / f"{scene.event}.json").write_text(json.dumps({"count": scene.tickets}))
-    flags: dict[str, object] = {"workers": size["workers"], "threads": size["threads"]}
-    flags |= {"think_s": scene.think_s, "wait_s": WAIT_S}
+    (data / f"{plan.event}.json").write_text(json.dumps({"count": plan.tickets}))
+    noop = mode == folder.CEILING
+    flags: dict[str, object] = {"workers": setup.workers, "threads": setup.threads}
+    flags |= {"think_s": plan.think_s, "wait_s": WAIT_S}
+    if not noop:
+        flags["mode"] = mode
+    if setup.trace and not noop:
+        flags["trace"] = place
     try:
-        with serve.service(mode, folder, flags) as service:
-            _save_reply(f"{service.url}/mode", service.token, folder / "mode.json")
-            drive.drive(Target(service.url, scene, folder, size["processes"]), progress)
-            history.save(folder / "last.jsonl", [drive.look(service.url, scene.event)])
-            _save_reply(f"{service.url}/events/{scene.event}/journal", service.token, folder / "journal.jsonl")
+        with serve.service(place, flags) as service:
+            scene = Scene(service.url, plan, noop)
+            _run(scene, place, setup.processes, service.token, service.process.pid, progress)
     except (NotServed, ClientDied, requests.RequestException) as error:
-        (folder / "failure.txt").write_text(f"{error}\n")
+        (place / "failure.txt").write_text(f"{error}\n")
 
 
-def judged(folder: Path) -> Judged:
-    """Judge the run of one mode from the files in ``folder``."""
-    failure = folder / "failure.txt"
-    if failure.exists():
-        return Judged(folder.name, Verdict("could not tell", failure.read_text().strip()))
-    scene = Plan(**json.loads((folder / "plan.json").read_text()))
-    word: dict[str, Any] = json.loads((folder / "mode.json").read_text())
-    operations = history.load(folder / "history.jsonl")
-    changes = history.load_journal(folder / "journal.jsonl")
-    (last,) = history.load(folder / "last.jsonl")
-    checked = check(operations, changes, Start(scene.tickets, scene.tickets), last)
-    measured = measure(operations)
-    return Judged(word["mode"], judge(word["claim"]["reach"], word["workers"], checked, measured), checked, measured)
+def run_against(
+    url: str, place: Path, plan: Plan, processes: int, token: str, progress: Callable[[Progress], None]
+) -> None:
+    """Carry out ``plan`` against a service that is running, through HTTP alone, and leave the slice in ``place``."""
+    _begin(place, plan)
+    try:
+        _run(Scene(url, plan), place, processes, token, None, progress)
+    except ClientDied as error:
+        (place / "failure.txt").write_text(f"{error}\n")
+    except requests.RequestException as error:
+        (place / "failure.txt").write_text(f"the service at {url} did not answer as expected: {error}\n")
 
 
-def judged_run(folder: Path) -> list[Judged]:
-    """Judge every mode of a run, in the order in which they ran."""
-    modes = [path.parent for path in folder.glob("*/plan.json")]
-    return [judged(path) for path in sorted(modes, key=lambda path: (path / "plan.json").stat().st_mtime_ns)]
+def _begin(place: Path, plan: Plan) -> None:
+    place.mkdir(parents=True)
+    (place / "plan.json").write_text(json.dumps(asdict(plan)))
 
 
-def _save_reply(url: str, token: str, path: Path) -> None:
-    with requests.Session() as session:
-        session.trust_env = False
-        reply = session.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=drive.REPLY_S)
-        reply.raise_for_status()
-        path.write_bytes(reply.content)
+def _run(
+    scene: Scene, place: Path, processes: int, token: str, group: int | None, progress: Callable[[Progress], None]
+) -> None:
+    event_url = f"{scene.url}/events/{scene.plan.event}"
+    with transport.session() as session:
+        (place / "mode.json").write_text(_asked(session, f"{scene.url}/mode", token))
+        seen = json.loads(_asked(session, event_url, token))
+        start = Start(seen["capacity"], seen["count"], seen["version"])
+        (place / "start.json").write_text(json.dumps(asdict(start)))
+    meter = Meter(group)
+    driven = drive.drive(scene, place, processes, progress)
+    (place / "usage.json").write_text(json.dumps(asdict(meter.read(driven.client_cpu_s))))
+    with transport.session() as session:
+        if token:
+            journal = _asked(session, f"{event_url}/journal?after={start.version}", token)
+            (place / "journal.jsonl").write_text(journal)
+        last = client.look(session, event_url, Operation("look", "the last look", -1, 0, 0, 0, "unknown"))
+    history.save(place / "last.jsonl", [last])
+
+
+def _asked(session: requests.Session, url: str, token: str) -> str:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    reply = session.get(url, headers=headers, timeout=client.REPLY_S)
+    reply.raise_for_status()
+    return reply.text

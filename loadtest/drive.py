@@ -1,41 +1,40 @@
 """Drive the service: several client processes, a thread for each client, every call recorded.
 
-Nothing is asked twice behind the history's back: ``requests`` retries nothing here, for a hidden retry would make two
-operations of one.
+A client process writes what it has recorded several times a second, so that little is lost when it is interrupted.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import multiprocessing
+import os
 import threading
 import time
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.exceptions import NewConnectionError
-
-from loadtest import history, plan
-from loadtest.history import Operation
+from loadtest import client, history
+from loadtest.interrupt import deaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from ctypes import Array, c_uint64
+    from ctypes import Array, c_int64
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
-    from loadtest.plan import Plan, Purchase
+    from loadtest.client import Scene
+    from loadtest.history import Operation
 
 READY_S = 60.0
 LEAD_NS = 200_000_000
 """From the last client's being ready to the common first moment: time enough for all to hear of it."""
-REPLY_S = 60.0
-"""Longest wait for a reply; past it the outcome is unknown."""
 POLL_S = 0.1
+FLUSH_S = 0.25
+STOP_S = 3.0
+"""How long clients that are told to stop may wait for the replies that are under way."""
+
+STOPPED = -1
 
 
 class ClientDied(Exception):
@@ -43,145 +42,115 @@ class ClientDied(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """Where to send, and what to send there."""
+class Progress:
+    """How far a run is: operations that have returned, and how many of them were errors."""
 
-    url: str
-    plan: Plan
-    folder: Path
-    processes: int
+    done: int
+    errors: int
 
 
-def drive(target: Target, progress: Callable[[int], None]) -> list[Operation]:
-    """Carry out the plan and return the history, which is also saved in the target's folder.
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """A history, and the processor time that each client process took for it, in seconds."""
 
-    ``progress`` is called about ten times a second with the number of operations that have returned.
+    operations: list[Operation]
+    client_cpu_s: list[float]
+
+
+def drive(scene: Scene, folder: Path, processes: int, progress: Callable[[Progress], None]) -> Driven:
+    """Carry out the scene and return its history, which is also saved in ``folder``.
+
+    ``progress`` is called about ten times a second. Raises ``ClientDied``. What was recorded before an interruption is
+    saved too.
     """
     context = multiprocessing.get_context("spawn")
-    done = context.Array("Q", target.processes, lock=False)
-    gate = context.Barrier(target.processes + 1)
-    start = context.Value("Q", 0, lock=False)
+    counts = context.Array("q", 3 * processes, lock=False)
+    gate = context.Barrier(processes + 1)
+    start = context.Value("q", 0, lock=False)
     clients = [
-        context.Process(target=_run_process, args=(target, number, gate, start, done), daemon=True)
-        for number in range(target.processes)
+        context.Process(
+            target=_run_process, args=(scene, folder, (number, processes), gate, start, counts), daemon=True
+        )
+        for number in range(processes)
     ]
     try:
-        for client in clients:
-            client.start()
+        with deaf():
+            for process in clients:
+                process.start()
         gate.wait(READY_S)
         start.value = time.monotonic_ns() + LEAD_NS
         gate.wait(READY_S)
-        while alive := [client.sentinel for client in clients if client.is_alive()]:
-            progress(sum(done))
+        while alive := [process.sentinel for process in clients if process.is_alive()]:
+            progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes])))
             connection.wait(alive, POLL_S)
     except threading.BrokenBarrierError:
         raise ClientDied(f"not all client processes were ready within {READY_S:g} s") from None
     finally:
-        for client in clients:
-            if client.is_alive():
-                client.kill()
-    progress(sum(done))
-    codes = [client.exitcode for client in clients]
+        start.value = STOPPED
+        deadline = time.monotonic() + STOP_S
+        for process in clients:
+            if process.pid is not None:
+                process.join(max(0.0, deadline - time.monotonic()))
+                process.kill()
+        operations = _gathered(folder, processes)
+    progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes])))
+    codes = [process.exitcode for process in clients]
     if any(codes):
         raise ClientDied(f"client processes ended with {codes}, so the history has a hole")
-    parts = [target.folder / f"history-{number}.jsonl" for number in range(target.processes)]
-    operations = sorted((row for part in parts for row in history.load(part)), key=lambda row: row.called)
-    history.save(target.folder / "history.jsonl", operations)
-    for part in parts:
+    return Driven(operations, [microseconds / 1e6 for microseconds in counts[2 * processes :]])
+
+
+def _gathered(folder: Path, processes: int) -> list[Operation]:
+    """Make one history of what the client processes wrote."""
+    parts = [folder / f"history-{number}.jsonl" for number in range(processes)]
+    there = [part for part in parts if part.exists()]
+    operations = sorted((row for part in there for row in history.load(part)), key=lambda row: row.called)
+    history.save(folder / "history.jsonl", operations)
+    for part in there:
         part.unlink()
     return operations
 
 
-def look(url: str, event: str) -> Operation:
-    """Ask once for an event's count, on a connection of its own."""
-    with _session() as session:
-        return _call(
-            session, "GET", f"{url}/events/{event}", Operation("look", "the last look", -1, 0, 0, 0, "unknown")
-        )
-
-
-def _run_process(target: Target, number: int, gate: Barrier, start: c_uint64, done: Array[c_uint64]) -> None:
-    """Be one client process: run each client that falls to it in a thread."""
+def _run_process(  # what is shared goes in one by one
+    scene: Scene, folder: Path, place: tuple[int, int], gate: Barrier, start: c_int64, counts: Array[c_int64]
+) -> None:
+    """Be one client process: run each client that falls to it in a thread, and write what they record."""
+    number, processes = place
     rows: list[Operation] = []
-    mine = range(number, target.plan.clients, target.processes)
-    gate.wait(READY_S)
-    gate.wait(READY_S)
 
     def record(row: Operation) -> None:
         rows.append(row)
-        done[number] = len(rows)
+        counts[number] += 1
+        counts[processes + number] += row.outcome in {"unknown", "not done"}
 
-    threads = [threading.Thread(target=_be_client, args=(target, client, start.value, record)) for client in mine]
+    with contextlib.suppress(threading.BrokenBarrierError):
+        gate.wait(READY_S)
+        gate.wait(READY_S)
+    began, used = start.value, _cpu_s()
+
+    def stopped() -> bool:
+        return start.value == STOPPED
+
+    mine = range(number, scene.plan.clients, processes)
+    threads = [
+        threading.Thread(target=client.be_client, args=(scene, each, began, record, stopped), daemon=True)
+        for each in mine
+    ]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
-    history.save(target.folder / f"history-{number}.jsonl", rows)
+    written = 0
+    while True:
+        busy = any(thread.is_alive() for thread in threads)
+        upto = len(rows)
+        history.append(folder / f"history-{number}.jsonl", rows[written:upto])
+        written = upto
+        if not busy:
+            break
+        with contextlib.suppress(StopIteration):
+            next(thread for thread in threads if thread.is_alive()).join(FLUSH_S)
+    counts[2 * processes + number] = int((_cpu_s() - used) * 1e6)
 
 
-def _be_client(target: Target, client: int, start: int, record: Callable[[Operation], None]) -> None:
-    scene = target.plan
-    end = start + int(scene.seconds * 1e9)
-    orders = plan.purchases(scene, client)
-    event_url = f"{target.url}/events/{scene.event}"
-    planned = start
-    time.sleep(max(0, start - time.monotonic_ns()) / 1e9)
-    first = True
-    while batch := list(islice(orders, scene.orders_per_connection)):
-        with _session() as session:
-            if first and scene.look_first:
-                asked = Operation("look", f"client {client} look", client, planned, 0, 0, "unknown")
-                seen = _call(session, "GET", event_url, asked)
-                record(seen)
-                planned = seen.returned
-            first = False
-            for order in batch:
-                if not scene.orders and planned >= end:
-                    return
-                bought = _buy(session, event_url, client, order, planned)
-                record(bought)
-                planned = bought.returned
-
-
-def _buy(session: requests.Session, event_url: str, client: int, order: Purchase, planned: int) -> Operation:
-    row = Operation("buy", order.name, client, planned, 0, 0, "unknown", quantity=order.quantity, partial=order.partial)
-    body = {"quantity": order.quantity, "partial": order.partial, "buyer": order.name}
-    return _call(session, "POST", f"{event_url}/buy", row, json.dumps(body))
-
-
-def _call(session: requests.Session, method: str, url: str, row: Operation, body: str | None = None) -> Operation:
-    """Make one call and return ``row`` with its times and its outcome."""
-    headers = {"Content-Type": "application/json"} if body else {}
-    called = time.monotonic_ns()
-    try:
-        reply = session.request(method, url, data=body, headers=headers, timeout=REPLY_S)
-        returned = time.monotonic_ns()
-        values = reply.json()
-    except requests.RequestException as error:
-        row = replace(row, called=called, returned=time.monotonic_ns(), problem=type(error).__name__)
-        return replace(row, outcome="not done" if _never_sent(error) else "unknown")
-    return replace(
-        row,
-        called=called,
-        returned=returned,
-        outcome=history.outcome(reply.status_code),
-        status=reply.status_code,
-        version=values.get("version"),
-        count=values.get("count"),
-        tickets=tuple(values.get("tickets", ())),
-        order=values.get("order", ""),
-        worker=reply.headers.get("Turnstile-Worker", ""),
-        problem=values.get("type", "").rpartition(":")[2],
-    )
-
-
-def _never_sent(error: requests.RequestException) -> bool:
-    """Tell whether the connection was refused, so that certainly no byte of the request was sent."""
-    return any(isinstance(getattr(cause, "reason", None), NewConnectionError) for cause in error.args)
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1, max_retries=0))
-    return session
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system

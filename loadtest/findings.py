@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Anomaly = Literal[
     "double sale",
@@ -41,10 +44,12 @@ MEANINGS: dict[Anomaly, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """One case of an anomaly: a sentence, and the names of the operations that show it."""
+    """One case of an anomaly: a sentence, the operations that show it by name, how bad it is, and in which slice."""
 
     sentence: str
     operations: tuple[str, ...] = ()
+    size: float = 1
+    slice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +84,36 @@ class Found:
 
     times: Counter[Anomaly] = field(default_factory=Counter)
     first: dict[Anomaly, Witness] = field(default_factory=dict)
-    worst: dict[Anomaly, tuple[float, Witness]] = field(default_factory=dict)
+    worst: dict[Anomaly, Witness] = field(default_factory=dict)
 
     def add(self, anomaly: Anomaly, sentence: str, *operations: str, size: float = 1, times: int = 1) -> None:
         """Count an anomaly; keep it if it is the first, or the largest (of size ``size``) so far."""
         self.times[anomaly] += times
-        if anomaly in self.first and size <= self.worst[anomaly][0]:
+        if anomaly in self.first and size <= self.worst[anomaly].size:
             return
-        witness = Witness(sentence, operations)
-        self.first.setdefault(anomaly, witness)
-        self.worst[anomaly] = (size, witness)
+        self.worst[anomaly] = Witness(sentence, operations, size)
+        self.first.setdefault(anomaly, self.worst[anomaly])
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what was found, in the order in which it is told."""
         return tuple(
-            Finding(name, self.times[name], self.first[name], self.worst[name][1])
+            Finding(name, self.times[name], self.first[name], self.worst[name])
             for name in ANOMALIES
             if name in self.first
         )
+
+
+def pooled(slices: Mapping[str, Checked]) -> Checked:
+    """Return what was found in several slices together, each witness with the name of its slice."""
+    found = Found()
+    for name, checked in slices.items():
+        for each in checked.findings:
+            first, worst = replace(each.first, slice=name), replace(each.worst, slice=name)
+            found.times[each.anomaly] += each.times
+            found.first.setdefault(each.anomaly, first)
+            if each.anomaly not in found.worst or worst.size > found.worst[each.anomaly].size:
+                found.worst[each.anomaly] = worst
+    lefts = [checked.left for checked in slices.values()]
+    known = [left for left in lefts if left is not None]
+    left = sum(known) if len(known) == len(lefts) else None
+    return Checked(found.findings(), sum(checked.sold for checked in slices.values()), left)

@@ -8,7 +8,7 @@ between the two.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, fields
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,6 +64,22 @@ class Change:
     status: Status = "sold"
 
 
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """An order's way through a worker, from the trace: it came, it was let in, it had read ``version``, it left.
+
+    An order that was never let in has no ``entered``, ``read`` and ``version``.
+    """
+
+    order: str
+    worker: int
+    asked: int
+    left: int
+    entered: int | None = None
+    read: int | None = None
+    version: int | None = None
+
+
 def outcome(status: int) -> Outcome:
     """Return what a status means (the service's contract): 4xx and 503 are definite, any other failure is not."""
     if status in {HTTPStatus.OK, HTTPStatus.CREATED}:
@@ -76,23 +92,42 @@ def outcome(status: int) -> Outcome:
 
 def save(path: Path, operations: Iterable[Operation]) -> None:
     """Write operations, one a line."""
-    with path.open("w") as file:
-        file.writelines(f"{json.dumps(asdict(operation))}\n" for operation in operations)
+    path.unlink(missing_ok=True)
+    append(path, operations)
+
+
+def append(path: Path, operations: Iterable[Operation]) -> None:
+    """Write further operations behind those that are there. What has its default value is left out."""
+    with path.open("a") as file:
+        for row in operations:
+            values = {name: value for name, default in _DEFAULTS if (value := getattr(row, name)) != default}
+            file.write(f"{json.dumps(values)}\n")
 
 
 def load(path: Path) -> list[Operation]:
-    """Read operations that ``save`` wrote, in the order of their calls."""
-    with path.open() as file:
-        rows = [json.loads(line) for line in file]
-    return sorted((Operation(**row | {"tickets": tuple(row["tickets"])}) for row in rows), key=lambda row: row.called)
+    """Read operations in the order of their calls. Half a line at the end, of a client that was killed, is left out."""
+    operations = [Operation(**row | {"tickets": tuple(row.get("tickets", ()))}) for row in _rows(path)]
+    return sorted(operations, key=lambda row: row.called)
 
 
 def load_journal(path: Path) -> list[Change]:
     """Read the changes in a journal as the service gives it, the opening line left out."""
-    with path.open() as file:
-        rows: list[dict[str, Any]] = [json.loads(line) for line in file]
     return [
         Change(row["version"], row["order"], row["buyer"] or "", tuple(row["tickets"]), row["count"], row["status"])
-        for row in rows
+        for row in _rows(path)
         if row["version"] > 0
     ]
+
+
+def load_trace(folder: Path) -> list[Passage]:
+    """Read the traces of all workers, in the order in which the orders came."""
+    rows = [row for path in sorted(folder.glob("trace-*.jsonl")) for row in _rows(path)]
+    return sorted((Passage(**row) for row in rows), key=lambda row: row.asked)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with path.open() as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+_DEFAULTS = [(field.name, None if field.default is MISSING else field.default) for field in fields(Operation)]

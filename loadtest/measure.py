@@ -1,17 +1,42 @@
-"""What a run cost, and how much contention it saw. Pure; percentiles are exact, from the raw values (nearest rank)."""
+"""What a run cost, how its buyers fared, and how much contention it saw. Pure.
+
+Percentiles are exact, from the raw values (nearest rank). A run may consist of several slices, each with a fresh store:
+their values are merged; percentiles are never averaged.
+"""
 
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from loadtest.cost import add_up
+from loadtest.inside import look_inside
+from loadtest.percentiles import percentile
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from loadtest.cost import Cost
     from loadtest.history import Operation
+    from loadtest.inside import Inside
+    from loadtest.slices import Slice
+
+LATE_MS = 5.0
+"""A purchase that was sent more than this after its planned moment was late: its client was still busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How evenly something fell to several: Jain's index (1: all alike, 1/n: one had all), the least and the most.
+
+    Jain, Chiu and Hawe, "A quantitative measure of fairness and discrimination", DEC TR-301, 1984.
+    """
+
+    jain: float
+    least: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,56 +44,85 @@ class Measured:
     """Figures of the purchases that were decided (sold or sold out).
 
     Latencies are in milliseconds, from the planned moment to the last byte of the reply. ``overlapping`` is how many
-    were under way together with another one, ``inside_max`` how many at most at once, ``workers`` how many workers
-    answered and ``busiest_share`` the part that the busiest of them did.
+    were under way together with another one, ``inside_max`` how many at most at once. ``late_share`` is the part that
+    was sent late. ``busiest_share`` is the part that the busiest worker answered.
     """
 
     decided: int
     errors: int
     requests_per_s: float
     p50_ms: float
+    p90_ms: float
     p99_ms: float
+    p999_ms: float
     longest_ms: float
+    late_share: float
     overlapping: int
     inside_max: int
     workers: int
     busiest_share: float
+    by_client: Share
+    by_worker: Share
+    inside: Inside | None
+    cost: Cost | None
 
 
-def measure(operations: Sequence[Operation]) -> Measured:
-    """Measure the purchases of a history."""
-    bought = [row for row in operations if row.kind == "buy"]
-    decided = [row for row in bought if row.outcome in {"done", "refused"}]
-    errors = len(bought) - len(decided)
-    if not decided:
-        return Measured(0, errors, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 1.0)
-    latencies = sorted((row.returned - row.planned) / 1e6 for row in decided)
-    elapsed_s = (max(row.returned for row in decided) - min(row.called for row in decided)) / 1e9
-    overlapping, inside_max = overlaps(decided)
-    workers = Counter(row.worker for row in decided)
+def measure(slices: Sequence[Slice]) -> Measured:
+    """Measure the purchases of one or several slices."""
+    asked = [[row for row in each.operations if row.kind in {"buy", "noop"}] for each in slices]
+    decided = [[row for row in rows if row.outcome in {"done", "refused"}] for rows in asked]
+    merged = [row for rows in decided for row in rows]
+    values = latencies(slices)
+    seen = [overlaps(rows) for rows in decided]
+    workers = Counter((number, row.worker) for number, rows in enumerate(decided) for row in rows)
+    busiest = [max(Counter(row.worker for row in rows).values()) for rows in decided if rows]
+    elapsed_s = sum(elapsed(rows) for rows in decided)
+    sales = sum(row.outcome == "done" for row in merged)
     return Measured(
-        decided=len(decided),
-        errors=errors,
-        requests_per_s=len(decided) / elapsed_s,
-        p50_ms=percentile(latencies, 50),
-        p99_ms=percentile(latencies, 99),
-        longest_ms=latencies[-1],
-        overlapping=overlapping,
-        inside_max=inside_max,
-        workers=len(workers),
-        busiest_share=max(workers.values()) / len(decided),
+        decided=len(merged),
+        errors=sum(map(len, asked)) - len(merged),
+        requests_per_s=len(merged) / elapsed_s if elapsed_s else 0.0,
+        p50_ms=percentile(values, 50),
+        p90_ms=percentile(values, 90),
+        p99_ms=percentile(values, 99),
+        p999_ms=percentile(values, 99.9),
+        longest_ms=percentile(values, 100),
+        late_share=sum(_is_late(row) for row in merged) / len(merged) if merged else 0.0,
+        overlapping=sum(count for count, _ in seen),
+        inside_max=max((most for _, most in seen), default=0),
+        workers=max((len({row.worker for row in rows}) for rows in decided), default=0),
+        busiest_share=sum(busiest) / len(merged) if merged else 1.0,
+        by_client=share(Counter((number, row.client) for number, rows in enumerate(decided) for row in rows).values()),
+        by_worker=share(workers.values()),
+        inside=look_inside(slices),
+        cost=add_up([each.usage for each in slices if each.usage is not None], sales),
     )
 
 
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Return the smallest value that at least ``percent`` of the values do not exceed. ``ordered`` ascends."""
-    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+def latencies(slices: Sequence[Slice]) -> list[float]:
+    """Return the latencies of all decided purchases in milliseconds, ascending."""
+    rows = (row for each in slices for row in each.operations)
+    return sorted(
+        (row.returned - row.planned) / 1e6
+        for row in rows
+        if row.kind in {"buy", "noop"} and row.outcome in {"done", "refused"}
+    )
+
+
+def elapsed(rows: Sequence[Operation]) -> float:
+    """Return the seconds from the first planned moment to the last reply."""
+    return (max(row.returned for row in rows) - min(row.planned for row in rows)) / 1e9 if rows else 0.0
+
+
+def share(amounts: Iterable[int]) -> Share:
+    """Return how evenly ``amounts`` are spread."""
+    each = list(amounts)
+    squares = sum(amount * amount for amount in each)
+    return Share(sum(each) ** 2 / (len(each) * squares), min(each), max(each)) if squares else Share(1.0, 0, 0)
 
 
 def overlaps(operations: Sequence[Operation]) -> tuple[int, int]:
     """Return how many operations overlapped another in time, and how many were under way at once at most."""
-    if not operations:
-        return 0, 0
     ordered = sorted(operations, key=lambda row: row.called)
     overlapped = [False] * len(ordered)
     under_way: list[int] = []
@@ -83,3 +137,7 @@ def overlaps(operations: Sequence[Operation]) -> tuple[int, int]:
         heapq.heappush(under_way, row.returned)
         inside_max = max(inside_max, len(under_way))
     return sum(overlapped), inside_max
+
+
+def _is_late(row: Operation) -> bool:
+    return row.called - row.planned > LATE_MS * 1e6

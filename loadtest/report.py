@@ -1,9 +1,7 @@
-"""The report: a table for the terminal, the same as Markdown, and all figures as JSON."""
+"""The report for a terminal, and the same table as Markdown."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -12,9 +10,11 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from loadtest.compare import Judged
+    from loadtest.judge import Result
+    from loadtest.measure import Measured
+    from loadtest.require import Outcome
+    from loadtest.witness import Story
 
 COLUMNS = (
     "mode",
@@ -33,7 +33,7 @@ COLUMNS = (
 STYLES = {"as claimed": "green", "broke its word": "bold red", "could not tell": "yellow"}
 
 
-def row(result: Judged) -> tuple[str, ...]:
+def row(result: Result) -> tuple[str, ...]:
     """Return a mode's result as the cells of one row."""
     checked, measured = result.checked, result.measured
     if checked is None or measured is None:
@@ -53,7 +53,7 @@ def row(result: Judged) -> tuple[str, ...]:
     )
 
 
-def table(results: Sequence[Judged], title: str) -> Table:
+def table(results: Sequence[Result], title: str) -> Table:
     """Return the results as a table for the terminal."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for name in COLUMNS:
@@ -66,24 +66,57 @@ def table(results: Sequence[Judged], title: str) -> Table:
     return shown
 
 
-def sentences(results: Sequence[Judged]) -> list[str]:
-    """Return why each verdict was given, in rich's markup: a line for each mode, and one for what was seen first."""
+def sentences(results: Sequence[Result], stories: dict[str, list[Story]]) -> list[str]:
+    """Return why each verdict was given, in rich's markup: a line for each mode, and one for a case of it."""
     lines = []
     for result in results:
         style = STYLES[result.verdict.word]
         lines.append(f"[{style}]{result.mode}: {result.verdict.word}[/] ({escape(result.verdict.why)})")
-        if result.checked and result.checked.findings:
-            lines.append(f"    first: {escape(result.checked.findings[0].first.sentence)}")
+        if stories[result.mode]:
+            lines.append(f"    {escape(stories[result.mode][0].sentence)}")
+        if result.measured and result.measured.errors:
+            lines.append(f"    {result.measured.errors} purchases got no answer or an error")
     return lines
 
 
-def markdown(results: Sequence[Judged]) -> str:
+def ratios(results: Sequence[Result], ceiling: Measured | None) -> list[str]:
+    """Return what each mode costs against the no-op ceiling, a line each."""
+    if ceiling is None:
+        return []
+    lines = [f"ceiling: {ceiling.requests_per_s:.0f} req/s for a route that parses and answers, without lock or store"]
+    for result in results:
+        if result.ratio is not None:
+            ratio = result.ratio
+            interval = f" (95 %: {ratio.low:.2f} to {ratio.high:.2f})" if ratio.low is not None else ""
+            rounds = f"{ratio.pairs} round{'s' * (ratio.pairs > 1)}"
+            lines.append(f"    {result.mode}: {ratio.median:.2f} of the ceiling{interval}, over {rounds}")
+    return lines
+
+
+def warnings(results: Sequence[Result], ceiling: Measured | None) -> list[str]:
+    """Return what a reader should know before believing the figures."""
+    lines = []
+    for name, measured in [(result.mode, result.measured) for result in results] + [("the ceiling", ceiling)]:
+        if measured is None or measured.cost is None:
+            continue
+        if measured.cost.bottleneck:
+            lines.append(f"{name}: the load generator was itself the limit; the true rate is higher")
+        if measured.cost.quiet is False:
+            lines.append(f"{name}: other processes were busy (up to {measured.cost.other_cores:.2f} processors)")
+    return lines
+
+
+def requirements(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what was required and whether it was met, in rich's markup."""
+    lines = []
+    for each in outcomes:
+        value = "nothing was measured" if each.value is None else f"{each.value:g}"
+        word = "[green]met[/]" if each.met else "[bold red]missed[/]"
+        lines.append(f"required {escape(each.requirement)}: {word} by {each.mode} ({value})")
+    return lines
+
+
+def markdown(results: Sequence[Result]) -> str:
     """Return the results as a Markdown table."""
     rule = [":--" if name in {"mode", "verdict"} else "--:" for name in COLUMNS]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (COLUMNS, rule, *map(row, results)))
-
-
-def save(results: Sequence[Judged], folder: Path) -> None:
-    """Write all figures to ``verdict.json``."""
-    text = json.dumps({"modes": [asdict(result) for result in results]}, indent=2)
-    (folder / "verdict.json").write_text(f"{text}\n")

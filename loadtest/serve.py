@@ -42,10 +42,10 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(mode: str, folder: Path, flags: dict[str, object]) -> Iterator[Service]:
-    """Run a service in ``mode`` with its tickets and its log in ``folder``; nothing of it is left running after."""
+def service(folder: Path, flags: dict[str, object]) -> Iterator[Service]:
+    """Run a service with its tickets and its log in ``folder``; nothing of it is left running after."""
     port, token = _free_port(), secrets.token_hex(16)
-    words = {"mode": mode, "data": folder / "data", "bind": f"127.0.0.1:{port}", "harness": "true", **flags}
+    words = {"data": folder / "data", "bind": f"127.0.0.1:{port}", "harness": "true", **flags}
     command = [sys.executable, "-m", "service"]
     for name, value in words.items():
         command += [f"--{name.replace('_', '-')}", str(value)]

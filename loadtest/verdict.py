@@ -18,10 +18,20 @@ if TYPE_CHECKING:
 
 Word = Literal["as claimed", "broke its word", "could not tell"]
 
+PROMISES = {
+    "nowhere": "nothing",
+    "threads": "to keep threads apart",
+    "processes": "to keep processes apart",
+    "hosts": "to keep hosts apart",
+}
+"""What a claim's reach means."""
+
 OVERLAPPING_SHARE_MIN = 0.2
 """Below this share of purchases that overlapped another one, a clean history proves nothing."""
 BUSIEST_SHARE_MAX = 0.9
 """Above this share of purchases answered by one worker, several workers were not put to the test."""
+LATE_SHARE_MAX = 0.1
+"""Above this share of purchases that were sent late, an open loop was none: its clients were all still busy."""
 
 EXIT_CODES: dict[Word, int] = {"as claimed": 0, "broke its word": 1, "could not tell": 2}
 
@@ -34,23 +44,26 @@ class Verdict:
     why: str
 
 
-def judge(reach: str, workers: int, checked: Checked, measured: Measured) -> Verdict:
+def verdict(reach: str, workers: int, checked: Checked, measured: Measured, *, open_loop: bool = False) -> Verdict:
     """Hold a mode that claims ``reach``, served by ``workers`` processes, to its claim."""
     safe = reach in {"processes", "hosts"} or (reach == "threads" and workers == 1)
-    claimed = f"claims reach {reach}, ran in {workers} {'process' if workers == 1 else 'processes'}"
+    claimed = f"promises {PROMISES[reach]}; in {workers} {'process' if workers == 1 else 'processes'}"
     if checked.findings:
         seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
         word: Word = "broke its word" if safe else "as claimed"
-        return Verdict(word, f"{claimed}, and was caught: {seen}")
+        return Verdict(word, f"{claimed} it was caught: {seen}")
     if measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided):
         overlapping = f"{measured.overlapping} of {measured.decided} purchases overlapped another"
         return Verdict("could not tell", f"{overlapping}: too little contention to prove anything")
     if workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX:
         share = f"one worker answered {measured.busiest_share:.0%} of the purchases"
         return Verdict("could not tell", f"{share}: the others were not put to the test")
+    if open_loop and measured.late_share > LATE_SHARE_MAX:
+        late = f"{measured.late_share:.0%} of the purchases were sent late"
+        return Verdict("could not tell", f"{late}: the load was not the one that was planned; use more clients")
     if safe:
-        return Verdict("as claimed", f"{claimed}, and nothing was wrong with {measured.decided} purchases")
-    return Verdict("broke its word", f"{claimed}: it should have been caught, and was not")
+        return Verdict("as claimed", f"{claimed} nothing was wrong with {measured.decided} purchases")
+    return Verdict("broke its word", f"{claimed} it should have been caught, and was not")
 
 
 def worst(words: Sequence[Word]) -> int:

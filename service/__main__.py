@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -27,10 +28,14 @@ def _flags() -> list[click.Parameter]:
         click.Option(
             [f"--{name.replace('_', '-')}"],
             metavar="VALUE",
-            help=f"{field.title}: {field.description}  [{PREFIX}{name.upper()}; default: {field.default}]",
+            help=f"{field.title}: {field.description}  [{PREFIX}{name.upper()}; default: {_shown(field.default)}]",
         )
         for name, field in Settings.model_fields.items()
     ]
+
+
+def _shown(default: object) -> str:
+    return "none" if default in {"", None} else str(default).lower() if isinstance(default, bool) else str(default)
 
 
 def _serve(**flags: str | None) -> NoReturn:
@@ -56,7 +61,9 @@ def _bound(address: str) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
     except OSError as error:
-        raise WrongSetting("bind", address, f"an address that is free and ours ({error.strerror})") from None
+        taken = "a port that no other program listens on (stop that one, or choose another port)"
+        expected = taken if error.errno == errno.EADDRINUSE else f"an address of this machine ({error.strerror})"
+        raise WrongSetting("bind", address, expected) from None
     return bound
 
 

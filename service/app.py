@@ -134,15 +134,7 @@ def _add_problems(app: flask.Flask) -> None:
 
     @app.errorhandler(Problem)
     def problem(error: Problem) -> flask.Response:
-        headers: dict[str, str] = {}
-        match error.status:
-            case HTTPStatus.UNAUTHORIZED:
-                headers["WWW-Authenticate"] = "Bearer"
-            case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                headers["Connection"] = "close"  # the rest of the body is not worth reading
-            case HTTPStatus.SERVICE_UNAVAILABLE:
-                headers["Retry-After"] = str(wire.RETRY_AFTER_S)
-        return _sent(error.response(headers))
+        return _sent(error.response())
 
     @app.errorhandler(Busy)
     def busy(error: Busy) -> flask.Response:
@@ -160,13 +152,23 @@ def _add_problems(app: flask.Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> flask.Response:
-        slugs = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
-        status = error.code or 500
-        sent = problem(Problem(status, slugs.get(status, "bad-request"), error.description or error.name))
-        sent.headers.extend(header for header in error.get_headers() if header[0] == "Allow")
+        sent = problem(_route_problem(error))
+        if allowed := getattr(error, "valid_methods", None):
+            sent.headers["Allow"] = ", ".join(sorted(allowed))
         return sent
 
     @app.errorhandler(Exception)
     def unforeseen(error: Exception) -> flask.Response:
         app.logger.error("unforeseen", exc_info=error)
         return problem(Problem(500, "unknown-outcome", "something unforeseen happened: look whether it was done"))
+
+
+def _route_problem(error: HTTPException) -> Problem:
+    """Return the problem for what the web framework itself refuses."""
+    place = f"{flask.request.method} {flask.request.path[:100]!r}"
+    if error.code == HTTPStatus.NOT_FOUND:
+        return Problem(404, "not-found", f"there is no route {place}: expected one such as GET /tickets or POST /buy")
+    if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+        return Problem(405, "method-not-allowed", f"there is no route {place}: expected {allowed} there")
+    return Problem(error.code or 500, "bad-request", error.description or error.name)

@@ -16,6 +16,7 @@ from service.modes.thread_lock import ThreadLock
 from service.settings import WrongSetting
 from service.stores import recovery
 from service.stores.json_file import JsonFile
+from service.trace import Traced, TracedJsonFile
 
 if TYPE_CHECKING:
     from service.mode import Claim, Decide, Mode
@@ -42,7 +43,11 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
     if settings.mode not in MODES:
         raise WrongSetting("mode", settings.mode, f"one of {', '.join(MODES)}")
     claimed = recovery.prepare(settings.data, f"a service in mode {settings.mode} (process {os.getpid()})")
-    return MODES[settings.mode](JsonFile(settings.data), deciding(settings.think_s), settings.wait_s), claimed.mended
+    make, decide = MODES[settings.mode], deciding(settings.think_s)
+    if settings.trace is None:
+        return make(JsonFile(settings.data), decide, settings.wait_s), claimed.mended
+    store = TracedJsonFile(settings.data)
+    return Traced(make(store, decide, settings.wait_s), store, settings.trace), claimed.mended
 
 
 def deciding(think_s: float) -> Decide:

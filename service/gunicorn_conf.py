@@ -43,9 +43,12 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
 
     def when_ready(_server: object) -> None:
         sys.stderr.write(
-            f"turnstile: selling on {url} in mode {mode.name}, {settings.workers} workers of {settings.threads} "
-            f"threads, tickets in {settings.data}\n"
+            f"turnstile: selling on {url} in mode {mode.name}, {settings.workers} x {settings.threads} "
+            f"workers x threads, tickets in {settings.data}\n"
         )
+
+    def on_exit(_server: object) -> None:
+        sys.stderr.write("turnstile: stopped\n")
 
     return {
         "bind": f"fd://{bound.detach()}",  # gunicorn closes it: from here on the socket is its own
@@ -56,6 +59,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
         "preload_app": True,
         "post_fork": post_fork,
         "when_ready": when_ready,
+        "on_exit": on_exit,
         "loglevel": "warning",
         # One control socket a user is gunicorn's default; a second service would find it taken.
         "control_socket_disable": True,

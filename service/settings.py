@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _place(text: object) -> object:
+    if not str(text).strip():
+        raise ValueError
+    return text
+
+
 class Settings(BaseModel):
     """All settings. A field's title says what it is, its description what it may be."""
 
@@ -44,7 +50,11 @@ class Settings(BaseModel):
     threads: Annotated[
         int, Field(ge=1, le=256, title="threads in each worker", description="a whole number from 1 to 256")
     ] = 8
-    data: Annotated[Path, Field(title="where the tickets are kept", description="a directory")] = Path("data")
+    data: Annotated[
+        Path,
+        BeforeValidator(_place),
+        Field(title="where the tickets are kept", description="a directory, which is made if it is not there"),
+    ] = Path("data")
     bind: Annotated[
         str,
         AfterValidator(_address),
@@ -71,6 +81,10 @@ class Settings(BaseModel):
             description="16 to 256 printable ASCII characters without spaces",
         ),
     ] = ""
+    trace: Annotated[
+        DirectoryPath | None,
+        Field(title="write a trace of every order to this folder, for a load test", description="a directory there is"),
+    ] = None
     harness: Annotated[
         bool,
         Field(

@@ -25,6 +25,12 @@ BUYER_CHARACTERS_MAX = 100
 SHOWN_CHARACTERS_MAX = 40
 RETRY_AFTER_S = 1
 
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    413: {"Connection": "close"},  # the rest of the body is not worth reading
+    503: {"Retry-After": str(RETRY_AFTER_S)},
+}
+
 TITLES = {
     "bad-request": "The request cannot be understood",
     "not-json": "The body is not JSON",
@@ -68,7 +74,7 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.slug, self.extra = status, slug, extra
 
-    def response(self, headers: dict[str, str]) -> Response:
+    def response(self) -> Response:
         """Return it as it is sent."""
         body = {
             "type": f"urn:turnstile:problem:{self.slug}",
@@ -77,7 +83,7 @@ class Problem(Exception):
             "detail": str(self),
             **self.extra,
         }
-        return Response(self.status, body, headers, "application/problem+json")
+        return Response(self.status, body, HEADERS.get(self.status, {}), "application/problem+json")
 
 
 class BuyBody(BaseModel):
@@ -112,8 +118,13 @@ def replied(reply: Reply) -> Response:
         case Sold(order):
             return Response(201, order_body(order), {"Location": f"/orders/{order.id}"})
         case SoldOut(event, quantity):
-            left = f"{event.count} tickets are left" if event.count else "no tickets are left"
-            raise Problem(409, "sold-out", f"{left}, {quantity} were asked for", **event_body(event))
+            asked = f"{quantity} ticket was asked for" if quantity == 1 else f"{quantity} tickets were asked for"
+            raise Problem(
+                409,
+                "sold-out",
+                f"{asked}, and {event.count or 'no more'} {'is' if event.count == 1 else 'are'} left",
+                **event_body(event),
+            )
         case NoSuchEvent(name):
             raise no_such_event(name)
 

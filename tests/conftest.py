@@ -39,6 +39,6 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Service]]:
             folder = tmp_path / f"service-{next(number)}"
             (folder / "data").mkdir(parents=True)
             (folder / "data" / "default.json").write_text(f'{{"count": {tickets}}}')
-            return stack.enter_context(serve.service(mode, folder, {"workers": 2, "threads": 4, **flags}))
+            return stack.enter_context(serve.service(folder, {"mode": mode, "workers": 2, "threads": 4, **flags}))
 
         yield start

@@ -66,11 +66,13 @@ WRONG = {
     ("threads", "1.5"): "a whole number from 1 to 256",
     ("bind", "8000"): "HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8000",
     ("bind", "127.0.0.1:99999"): "HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8000",
-    ("bind", "203.0.113.1:8000"): "an address that is free and ours",
+    ("bind", "203.0.113.1:8000"): "an address of this machine",
     ("wait_s", "-1"): "a number from 0 to 3600",
     ("wait_s", "nan"): "a number from 0 to 3600",
     ("think_s", "61"): "a number from 0 to 60",
     ("harness", "perhaps"): "true or false",
+    ("data", ""): "a directory",
+    ("trace", "/nowhere/at/all"): "a directory there is",
 }
 
 
@@ -109,7 +111,7 @@ def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = run("--data", str(tmp_path / "data"), "--bind", address)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert f"--bind (TURNSTILE_BIND) is '{address}': expected an address that is free and ours" in ended.stderr
+    assert f"--bind (TURNSTILE_BIND) is '{address}': expected a port that no other program listens on" in ended.stderr
     assert not (tmp_path / "data").exists()
 
 
@@ -145,7 +147,7 @@ def test_sales_survive_a_restart(tmp_path: Path, http: requests.Session) -> None
     (tmp_path / "data" / "default.json").write_text('{"count": 10}')
     orders: list[dict[str, object]] = []
     for end in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
-        with serve.service("file_lock", tmp_path, {"workers": 2, "threads": 4}) as service:
+        with serve.service(tmp_path, {"mode": "file_lock", "workers": 2, "threads": 4}) as service:
             for order in orders:
                 assert http.get(f"{service.url}/orders/{order['order']}").json() == order
             orders.append(http.post(f"{service.url}/buy", json={"quantity": 2}).json())
@@ -243,7 +245,7 @@ def test_the_harness_names_the_worker_and_answers_noop(served: Callable[..., Ser
 def test_the_service_stops_in_time_and_leaves_nothing_running(tmp_path: Path) -> None:
     """SIGTERM ends the master and every worker."""
     (tmp_path / "data").mkdir()
-    with serve.service("file_lock", tmp_path, {"workers": 2, "threads": 2}) as service:
+    with serve.service(tmp_path, {"mode": "file_lock", "workers": 2, "threads": 2}) as service:
         group = service.process.pid
         service.process.terminate()
         assert service.process.wait(PATIENCE_S) == 0

@@ -182,12 +182,12 @@ def test_a_store_that_sold_twice_is_not_opened_again(counter: Counter) -> None:
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"default.json": '{"count": -1}'}, "has no default.jsonl beside it"),
-        ({"default.json": '{"count": 1.5}'}, "has no default.jsonl beside it"),
-        ({"default.json": '{"count": true}'}, "has no default.jsonl beside it"),
-        ({"default.json": '{"count": 1, "more": 2}'}, "has no default.jsonl beside it"),
-        ({"default.json": "[" * 100_000}, "has no default.jsonl beside it"),
-        ({"default.json": ""}, "has no default.jsonl beside it"),
+        ({"default.json": '{"count": -1}'}, "starts no event: expected"),
+        ({"default.json": '{"count": 1.5}'}, "starts no event: expected"),
+        ({"default.json": '{"count": true}'}, "starts no event: expected"),
+        ({"default.json": '{"count": 1, "more": 2}'}, "starts no event: expected"),
+        ({"default.json": "[" * 100_000}, "starts no event: expected"),
+        ({"default.json": ""}, "starts no event: expected"),
         ({"No Good.json": '{"count": 1}'}, "an event's name has only a-z, 0-9 and '-'"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,17 @@ from hypothesis import strategies as st
 from loadtest import plan
 from loadtest.findings import Checked, Finding, Witness
 from loadtest.history import Operation, outcome
-from loadtest.measure import Measured, measure, overlaps, percentile
-from loadtest.verdict import judge, worst
+from loadtest.measure import Measured, Share, measure, overlaps
+from loadtest.percentiles import percentile
+from loadtest.slices import Slice
+from loadtest.verdict import verdict, worst
 
 CLEAN = Checked((), sold=10, left=0)
 CASE = Witness("ann and bob both made version 2")
 CAUGHT = Checked((Finding("lost update", 3, CASE, CASE),), sold=14, left=0)
-BUSY = Measured(20, 0, 100.0, 1.0, 2.0, 3.0, overlapping=20, inside_max=8, workers=4, busiest_share=0.4)
+BUSY = replace(
+    measure([]), decided=20, overlapping=20, inside_max=8, workers=4, busiest_share=0.4, by_client=Share(1.0, 1, 1)
+)
 QUIET = replace(BUSY, overlapping=0, inside_max=1)
 ONE_SIDED = replace(BUSY, workers=1, busiest_share=1.0)
 
@@ -47,17 +52,14 @@ def test_a_mode_is_held_to_its_claim_both_ways(
     reach: str, workers: int, checked: Checked, measured: Measured, word: str
 ) -> None:
     """Findings speak for themselves; their absence speaks only under contention that several workers shared."""
-    assert judge(reach, workers, checked, measured).word == word
+    assert verdict(reach, workers, checked, measured).word == word
 
 
 def test_a_verdict_says_why() -> None:
     """In a sentence with figures."""
-    assert (
-        judge("nowhere", 4, CAUGHT, BUSY).why
-        == "claims reach nowhere, ran in 4 processes, and was caught: lost update x 3"
-    )
-    assert "0 of 20 purchases overlapped" in judge("processes", 4, CLEAN, QUIET).why
-    assert "one worker answered 100%" in judge("processes", 4, CLEAN, ONE_SIDED).why
+    assert verdict("nowhere", 4, CAUGHT, BUSY).why == "promises nothing; in 4 processes it was caught: lost update x 3"
+    assert "0 of 20 purchases overlapped" in verdict("processes", 4, CLEAN, QUIET).why
+    assert "one worker answered 100%" in verdict("processes", 4, CLEAN, ONE_SIDED).why
 
 
 def test_the_exit_code_is_that_of_the_worst() -> None:
@@ -137,9 +139,63 @@ def test_measures_count_what_was_decided() -> None:
         replace(operation(0, 99_000_000), outcome="unknown"),
         Operation("look", "l", 0, 0, 0, 500_000_000, "done", 200),
     ]
-    measured = measure(rows)
+    measured = measure([Slice(rows, [], None)])
     assert (measured.decided, measured.errors, measured.workers) == (2, 1, 2)
     assert measured.requests_per_s == pytest.approx(2 / 0.030)
+    assert measured.late_share == 0.0
     assert (measured.p50_ms, measured.p99_ms, measured.longest_ms) == (10.0, 30.0, 30.0)
     assert (measured.overlapping, measured.inside_max, measured.busiest_share) == (2, 2, 0.5)
     assert measure([]).decided == 0
+
+
+def test_an_open_loop_that_could_not_keep_up_gives_no_verdict() -> None:
+    """What was sent late was not the load that was planned; a closed loop plans nothing ahead."""
+    late = replace(BUSY, late_share=0.2)
+    assert verdict("processes", 4, CLEAN, late, open_loop=True).word == "could not tell"
+    assert verdict("processes", 4, CLEAN, late).word == "as claimed"
+    assert verdict("processes", 4, CAUGHT, late, open_loop=True).word == "broke its word"
+
+
+def test_latency_runs_from_the_planned_moment() -> None:
+    """A stall is charged to everyone who would have come meanwhile, and what was sent late is counted."""
+    rows = [replace(operation(900_000_000, 1_000_000_000), planned=moment * 100_000_000) for moment in range(9)]
+    measured = measure([Slice(rows, [], None)])
+    assert measured.longest_ms == 1000.0
+    assert measured.p50_ms == 600.0
+    assert measured.late_share == 1.0
+
+
+@given(rate=st.floats(1, 500), clients=st.integers(1, 20), seconds=st.floats(0.5, 3))
+def test_constant_arrivals_are_evenly_spaced_and_shared_out(rate: float, clients: int, seconds: float) -> None:
+    """All clients together ask every 1/rate seconds up to the end; latency is counted from these moments."""
+    scene = plan.make("flash-sale", 1, seconds, rate=rate, clients=clients)
+    moments = sorted(each.planned or 0 for client in range(clients) for each in plan.purchases(scene, client))
+    assert abs(len(moments) - rate * seconds) <= 1
+    assert all(abs(after - before - 1e9 / rate) < 10 for before, after in pairwise(moments))
+
+
+def test_poisson_arrivals_have_the_rate_and_are_no_clock() -> None:
+    """Exponential gaps: their mean is 1/rate, and their deviation too; the same seed gives the same moments."""
+    scene = plan.make("flash-sale", 7, 100.0, rate=100.0, arrivals="poisson")
+    moments = sorted(each.planned or 0 for client in range(16) for each in plan.purchases(scene, client))
+    gaps = [(after - before) / 1e9 for before, after in pairwise(moments)]
+    assert fmean(gaps) == pytest.approx(0.01, rel=0.05)
+    assert stdev(gaps) == pytest.approx(0.01, rel=0.1)
+    again = plan.make("flash-sale", 7, 100.0, rate=100.0, arrivals="poisson")
+    assert [each.planned for each in plan.purchases(again, 3)] == [each.planned for each in plan.purchases(scene, 3)]
+
+
+def test_fairness_is_jains_index() -> None:
+    """1 where all got alike, 1/n where one had all."""
+    assert share([5, 5, 5, 5]) == Share(1.0, 5, 5)
+    assert share([8, 0, 0, 0]) == Share(0.25, 0, 8)
+    assert share([]) == Share(1.0, 0, 0)
+
+
+def test_idle_is_the_time_in_which_somebody_waits_and_nobody_is_inside() -> None:
+    """The first waits from 5 to 10 with nobody inside; the second from 15 to 25, the last 5 of it with nobody inside."""
+    first = Passage("a", 1, asked=5, left=20, entered=10, read=11, version=0)
+    second = Passage("b", 2, asked=15, left=30, entered=25, read=26, version=1)
+    assert idle_share([first, second]) == pytest.approx((5 + 5) / (5 + 10))
+    assert idle_share([first]) == 1.0
+    assert idle_share([]) == 0.0

@@ -149,7 +149,7 @@ def test_a_refusal_says_what_it_saw(client: FlaskClient) -> None:
     body = reply.get_json()
     assert (reply.status_code, body["type"]) == (409, "urn:turnstile:problem:sold-out")
     assert (body["event"], body["capacity"], body["count"], body["version"]) == ("default", 10, 10, 0)
-    assert body["detail"] == "10 tickets are left, 11 were asked for"
+    assert body["detail"] == "11 tickets were asked for, and 10 are left"
 
 
 def test_partial_takes_what_is_left(client: FlaskClient) -> None:

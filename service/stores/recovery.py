@@ -87,7 +87,8 @@ def _made_whole(document: Path) -> list[str]:
     if not journal.exists():
         if count is None:
             raise Refused(
-                f'{document} has no {journal.name} beside it and is not like {{"count": 10}}: restore the journal'
+                f'{document} starts no event: expected {{"count": 10}}, with a whole number from 0 to {CAPACITY_MAX}; '
+                f"if it belongs to an event that was sold from, its {journal.name} is missing: restore that"
             )
         _begin(document, Event(document.stem, count, count))
         return []

@@ -1,0 +1,97 @@
+"""The folder of a run, and of each of its slices: what stands where.
+
+``runs/<time>-<shape>/run.json`` says what was asked for and what it ran on. ``round-1/<mode>/`` has a slice:
+``plan.json``, ``mode.json`` (the service's own word), ``start.json`` (the event before the first call),
+``history.jsonl``, ``journal.jsonl`` (where it can be had), ``last.jsonl`` (the look at the end), ``usage.json``,
+``trace-*.jsonl``, ``service.log`` and ``data/``; or ``failure.txt``, if there was no run to judge. ``round-1/ceiling/``
+has the no-op's. Judging reads nothing else, so it can be done again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loadtest import history
+from loadtest.check import Start
+from loadtest.plan import Plan
+from loadtest.slices import Slice
+from loadtest.usage import Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from loadtest.history import Change, Operation
+
+CEILING = "ceiling"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """All that a slice left. ``mode`` is the reply to ``GET /mode``; ``failure`` says why there is nothing to judge."""
+
+    name: str
+    plan: Plan
+    mode: dict[str, Any]
+    start: Start
+    operations: list[Operation]
+    journal: list[Change] | None
+    last: Operation | None
+    slice: Slice
+    failure: str = ""
+
+
+def new(runs: Path, name: str) -> Path:
+    """Make the folder of a new run under ``runs`` and let ``runs/latest`` point to it."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{name}"
+    folder, number = runs / stem, 1
+    while folder.exists():
+        number += 1
+        folder = runs / f"{stem}-{number}"
+    folder.mkdir(parents=True)
+    latest = runs / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(folder.name)
+    return folder
+
+
+def load_run(folder: Path) -> dict[str, Any]:
+    """Return what was asked for, and what it ran on."""
+    values: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return values
+
+
+def rounds(folder: Path) -> list[Path]:
+    """Return the rounds' folders, in order."""
+    return sorted(folder.glob("round-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def load_slice(folder: Path) -> Recorded:
+    """Read back what a slice left."""
+    name = f"{folder.parent.name}/{folder.name}"
+    plan = Plan(**json.loads((folder / "plan.json").read_text()))
+    failure = folder / "failure.txt"
+    if failure.exists() or not (folder / "last.jsonl").exists():
+        why = failure.read_text().strip() if failure.exists() else "interrupted before it was over"
+        return Recorded(name, plan, {}, Start(0, 0), [], None, None, Slice([], [], None), why)
+    operations = history.load(folder / "history.jsonl")
+    journal = folder / "journal.jsonl"
+    begin = min((row.planned for row in operations), default=0) + int(plan.warmup_s * 1e9)
+    usage = json.loads((folder / "usage.json").read_text())
+    passages = [row for row in history.load_trace(folder) if row.asked >= begin]
+    return Recorded(
+        name=name,
+        plan=plan,
+        mode=json.loads((folder / "mode.json").read_text()),
+        start=Start(**json.loads((folder / "start.json").read_text())),
+        operations=operations,
+        journal=history.load_journal(journal) if journal.exists() else None,
+        last=history.load(folder / "last.jsonl")[0],
+        slice=Slice(
+            [row for row in operations if row.planned >= begin],
+            passages,
+            Usage(**usage | {"clients_s": tuple(usage["clients_s"])}),
+        ),
+    )

@@ -1,0 +1,104 @@
+"""Judge a run from its folder: check every slice, measure over all of a mode, and hold the mode to its claim."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loadtest import folder
+from loadtest.check import check
+from loadtest.cost import QUIET_CORES_MAX, other_cores
+from loadtest.findings import Checked, pooled
+from loadtest.measure import Measured, measure
+from loadtest.ratio import Ratio, paired
+from loadtest.verdict import Verdict, verdict
+from loadtest.witness import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from loadtest.folder import Recorded
+    from loadtest.witness import Story
+
+QUIET_PAIRS_MIN = 5
+"""With at least so many rounds in which nobody else was busy, only those count for the ratio."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One slice's rate, its ratio to the ceiling of the same round, and whether others were busy meanwhile."""
+
+    slice: str
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    to_ceiling: float | None
+    quiet: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One mode's result. ``checked`` and ``measured`` are ``None`` if there was no run to judge."""
+
+    mode: str
+    claim: dict[str, Any]
+    verdict: Verdict
+    checked: Checked | None
+    measured: Measured | None
+    ratio: Ratio | None
+    rounds: tuple[Round, ...]
+
+
+def judge(run: Path) -> tuple[list[Result], Measured | None]:
+    """Judge every mode of a run, in the order in which they first ran; and measure the ceiling, if there was one."""
+    slices: dict[str, list[Recorded]] = {}
+    for place in folder.rounds(run):
+        for path in sorted(place.glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns):
+            slices.setdefault(path.parent.name, []).append(folder.load_slice(path.parent))
+    ceiling = [each for each in slices.pop(folder.CEILING, []) if not each.failure]
+    rates = {each.name.partition("/")[0]: measure([each.slice]).requests_per_s for each in ceiling}
+    results = [_result(mode, recorded, rates) for mode, recorded in slices.items()]
+    return results, measure([each.slice for each in ceiling]) if ceiling else None
+
+
+def stories(run: Path, results: Sequence[Result]) -> dict[str, list[Story]]:
+    """Return for each mode the worst case of each anomaly, told from the history and the trace of its slice."""
+    told: dict[str, list[Story]] = {}
+    for result in results:
+        told[result.mode] = []
+        for finding in result.checked.findings if result.checked else ():
+            recorded = folder.load_slice(run / finding.worst.slice)
+            story = tell(finding.anomaly, finding.worst, recorded.operations, recorded.slice.passages)
+            told[result.mode].append(story)
+    return told
+
+
+def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, float]) -> Result:
+    failures = [f"{each.name}: {each.failure}" for each in recorded if each.failure]
+    if failures:
+        return Result(mode, {}, Verdict("could not tell", failures[0]), None, None, None, ())
+    word = recorded[0].mode
+    checked = pooled({each.name: check(each.operations, each.journal, each.start, each.last) for each in recorded})
+    measured = measure([each.slice for each in recorded])
+    rounds = tuple(_round(each, ceilings) for each in recorded)
+    # A service that claims nothing is taken to promise that it sells nothing twice.
+    claim = word.get("claim", {"reach": "processes"})
+    said = verdict(claim["reach"], word.get("workers", 2), checked, measured, open_loop=bool(recorded[0].plan.rate))
+    return Result(mode, claim, said, checked, measured, _ratio(rounds), rounds)
+
+
+def _round(each: Recorded, ceilings: dict[str, float]) -> Round:
+    alone = measure([each.slice])
+    ceiling = ceilings.get(each.name.partition("/")[0])
+    others = other_cores(each.slice.usage) if each.slice.usage else None
+    quiet = None if others is None else others < QUIET_CORES_MAX
+    to_ceiling = alone.requests_per_s / ceiling if ceiling else None
+    return Round(each.name, alone.requests_per_s, alone.p50_ms, alone.p99_ms, to_ceiling, quiet)
+
+
+def _ratio(rounds: Sequence[Round]) -> Ratio | None:
+    """Return the ratio to the ceiling, over the quiet rounds where there are enough of them."""
+    pairs = [(each.to_ceiling, 1.0) for each in rounds if each.to_ceiling]
+    quiet = [(each.to_ceiling, 1.0) for each in rounds if each.to_ceiling and each.quiet]
+    return paired(quiet if len(quiet) >= QUIET_PAIRS_MIN else pairs)

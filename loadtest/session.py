@@ -1,0 +1,104 @@
+"""A session at the terminal: record a run with progress, survive an interruption, judge, report, and exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from rich.console import Console
+
+from loadtest import export, folder, judge, report
+from loadtest.interrupt import interruptible
+from loadtest.measure import latencies
+from loadtest.progress import progress
+from loadtest.provenance import provenance
+from loadtest.require import WrongRequirement, evaluate
+from loadtest.verdict import worst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from loadtest.plan import Plan
+    from loadtest.progress import Follow
+    from loadtest.require import Requirement
+
+EXIT_UNKNOWN = 2
+EXIT_MISSED = 3
+
+
+def record(
+    run: Callable[[Path, Follow], None], scene: Plan, asked: dict[str, Any], options: dict[str, Any]
+) -> NoReturn:
+    """Record what ``run`` does in a new folder, judge it, and exit with the code that says how it went."""
+    console = Console()
+    try:
+        with interruptible():
+            place = folder.new(options["runs"], scene.shape)
+            (place / "run.json").write_text(json.dumps(asked | provenance()))
+            with progress(console, scene, quiet=options["quiet"]) as follow:
+                run(place, follow)
+        code = finish(place, options["requirements"], console)
+    except KeyboardInterrupt:
+        _say(console, f"interrupted: the service was stopped; what was recorded is in {options['runs'] / 'latest'}")
+        code = EXIT_UNKNOWN
+    except BrokenPipeError:
+        code = _unheard()
+    except OSError as error:
+        _say(console, f"the run could not be recorded ({error.strerror}: {error.filename}); nothing is left running")
+        code = EXIT_UNKNOWN
+    sys.exit(code)
+
+
+def finish(place: Path, requirements: Sequence[Requirement], console: Console, *, markdown: bool = False) -> int:
+    """Judge the run in ``place``, write its files, print the report, and return the exit code."""
+    try:
+        run = folder.load_run(place)
+    except FileNotFoundError:
+        _say(console, f"{place} is no run: make one with python -m loadtest compare")
+        return EXIT_UNKNOWN
+    results, ceiling = judge.judge(place)
+    stories = judge.stories(place, results)
+    figures = {result.mode: export.figures(result) for result in results}
+    try:
+        outcomes = evaluate(requirements, figures)
+    except WrongRequirement as error:
+        _say(console, str(error))
+        return EXIT_UNKNOWN
+    code = worst([result.verdict.word for result in results])
+    if code == 0 and not all(outcome.met for outcome in outcomes):
+        code = EXIT_MISSED
+    export.write(place, export.as_json(run, results, ceiling, outcomes, stories, code), results)
+    for path in place.glob("round-*/*/plan.json"):
+        recorded = folder.load_slice(path.parent)
+        (path.parent / "latency.hgrm").write_text(export.hgrm(latencies([recorded.slice])))
+    try:
+        if markdown:
+            click.echo(report.markdown(results), nl=False)
+            return code
+        console.print(report.table(results, place.resolve().name))
+        for line in (
+            *report.sentences(results, stories),
+            *report.ratios(results, ceiling),
+            *report.warnings(results, ceiling),
+            *report.requirements(outcomes),
+            f"all figures: {place / 'verdict.json'}",
+        ):
+            _say(console, line)
+    except BrokenPipeError:
+        _unheard()
+    return code
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line; in a pipe it is one line, however long."""
+    console.print(line, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _unheard() -> int:
+    """Whoever read the output has gone (``| head``): say nothing more, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_UNKNOWN

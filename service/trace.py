@@ -1,0 +1,66 @@
+"""A trace of every order, for a load test that wants to show who stood where when two sales collided.
+
+Written only when ``TURNSTILE_TRACE`` names a folder. Each worker appends a JSON line an order to a file of its own:
+``order``, ``worker`` (its process), ``asked`` (the order came), ``entered`` (it was let in and began to read), ``read``
+and ``version`` (it had read that version), ``left`` (written, and outside again). Times are nanoseconds of
+``time.monotonic_ns()``, one clock for all processes of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from service.stores.json_file import JsonFile
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.mode import Claim, Mode, Store
+    from service.rules import Command, Page, Reply
+
+
+class TracedJsonFile(JsonFile):
+    """A store that notes when each order read its page, and which version it read."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.noted: dict[str, dict[str, int | None]] = {}
+
+    def read(self, command: Command) -> Page:
+        entered = time.monotonic_ns()
+        page = super().read(command)
+        version = page.event.version if page.event else None
+        self.noted[command.order] = {"entered": entered, "read": time.monotonic_ns(), "version": version}
+        return page
+
+
+class Traced:
+    """A mode that writes a line for each order when it has left."""
+
+    def __init__(self, mode: Mode, store: TracedJsonFile, folder: Path) -> None:
+        self._mode = mode
+        self._store = store
+        self._folder = folder
+        self.name: str = mode.name
+        self.claim: Claim = mode.claim
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    def open(self) -> None:
+        self._mode.open()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(self._folder / f"trace-{os.getpid()}.jsonl", flags, 0o600)
+
+    def execute(self, command: Command) -> Reply:
+        asked = time.monotonic_ns()
+        try:
+            return self._mode.execute(command)
+        finally:
+            line = {"order": command.order, "worker": os.getpid(), "asked": asked, "left": time.monotonic_ns()}
+            line |= self._store.noted.pop(command.order, {})
+            os.write(self._file, f"{json.dumps(line)}\n".encode())
