@@ -78,7 +78,10 @@ def test_modes_are_interleaved_in_rotated_order() -> None:
     assert list(compare.order(["a"], 2, ceiling=False)) == [(1, "a"), (2, "a")]
 
 
-FIGURES = {"file_lock": {"p99_ms": 40.0, "ratio": 0.3}, "no_lock": {"p99_ms": 60.0, "ratio": None}}
+FIGURES: dict[str, dict[str, float | None]] = {
+    "file_lock": {"p99_ms": 40.0, "ratio": 0.3},
+    "no_lock": {"p99_ms": 60.0, "ratio": None},
+}
 
 
 def test_requirements_are_held_against_every_mode_or_the_one_they_name() -> None:

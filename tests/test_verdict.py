@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from loadtest import plan
 from loadtest.findings import Checked, Finding, Witness
-from loadtest.history import Operation, outcome
-from loadtest.measure import Measured, Share, measure, overlaps
+from loadtest.history import Operation, Passage, outcome
+from loadtest.inside import idle_share
+from loadtest.measure import Measured, Share, measure, overlaps, share
 from loadtest.percentiles import percentile
 from loadtest.slices import Slice
 from loadtest.verdict import verdict, worst
@@ -193,7 +194,7 @@ def test_fairness_is_jains_index() -> None:
 
 
 def test_idle_is_the_time_in_which_somebody_waits_and_nobody_is_inside() -> None:
-    """The first waits from 5 to 10 with nobody inside; the second from 15 to 25, the last 5 of it with nobody inside."""
+    """The first waits from 5 to 10, with nobody inside; the second from 15 to 25, the last 5 with nobody inside."""
     first = Passage("a", 1, asked=5, left=20, entered=10, read=11, version=0)
     second = Passage("b", 2, asked=15, left=30, entered=25, read=26, version=1)
     assert idle_share([first, second]) == pytest.approx((5 + 5) / (5 + 10))
