@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -162,4 +163,8 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception:  # noqa: BLE001  # a crash of the load test is no verdict, and exit code 1 is one
+        traceback.print_exc()
+        sys.exit(session.EXIT_UNKNOWN)

@@ -125,10 +125,25 @@ def _refusals_and_torn_reads(once: Sequence[Operation], found: Found) -> None:
     for row in once:
         if row.problem == "torn-read":
             found.add("torn read", f"{row.name} met a document that nobody wrote whole", row.name)
+        _stated_and_granted(row, found)
         wanted = 1 if row.partial else row.quantity
         if row.outcome == "refused" and row.kind in {"buy", "hold"} and row.count is not None and row.count >= wanted:
             sentence = f"{row.name} was refused {row.quantity} tickets while {row.count} were left"
             found.add("undersell", sentence, row.name, size=row.count)
+
+
+def _stated_and_granted(row: Operation, found: Found) -> None:
+    """Check that a reply states what it must, and that a sale grants what was asked, or what was left of it."""
+    if row.kind not in CHANGING or row.outcome not in {"done", "refused"}:
+        return
+    if row.version is None or row.count is None:
+        found.add("miscount", f"{row.name} was answered without a version and a count", row.name)
+    elif row.outcome == "done" and row.kind in {"buy", "hold"}:
+        there = row.count + len(row.tickets)
+        due = min(row.quantity, there) if row.partial else row.quantity
+        if len(row.tickets) != due:
+            sentence = f"{row.name} asked for {row.quantity} of {there} tickets and got {len(row.tickets)}"
+            found.add("miscount", sentence, row.name, size=abs(len(row.tickets) - due))
 
 
 def _placed(once: Sequence[Operation], journal: Sequence[Change] | None, start: Start, found: Found) -> _Versions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -131,11 +132,17 @@ def _run_process(  # what is shared goes in one by one
     def stopped() -> bool:
         return start.value == STOPPED
 
+    failed: list[int] = []
+
+    def be_client(each: int) -> None:
+        try:
+            client.be_client(scene, each, began, record, stopped)
+        except Exception:
+            failed.append(each)
+            raise
+
     mine = range(number, scene.plan.clients, processes)
-    threads = [
-        threading.Thread(target=client.be_client, args=(scene, each, began, record, stopped), daemon=True)
-        for each in mine
-    ]
+    threads = [threading.Thread(target=be_client, args=(each,), daemon=True) for each in mine]
     for thread in threads:
         thread.start()
     written = 0
@@ -149,6 +156,7 @@ def _run_process(  # what is shared goes in one by one
         with contextlib.suppress(StopIteration):
             next(thread for thread in threads if thread.is_alive()).join(FLUSH_S)
     counts[2 * processes + number] = int((_cpu_s() - used) * 1e6)
+    sys.exit(bool(failed))
 
 
 def _cpu_s() -> float:

@@ -111,7 +111,7 @@ def load(path: Path) -> list[Operation]:
 
 
 def load_journal(path: Path) -> list[Change]:
-    """Read the changes in a journal as the service gives it, the opening line left out."""
+    """Read the changes in a journal as the service gives it, the opening line left out. Its ``tickets`` are counted."""
     return [
         Change(row["version"], row["order"], row["buyer"] or "", tuple(row["tickets"]), row["count"], row["status"])
         for row in _rows(path)

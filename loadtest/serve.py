@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY_S = 30.0
-STOP_S = 20.0
+STOP_S = 60.0
+"""Above gunicorn's own patience with what is inside, so that a slow stop is still a graceful one."""
 POLL_S = 0.05
 PORTS = range(20_000, 32_000)
 """Below the ports that the kernel hands out by itself, so that no passing connection takes one."""

@@ -30,6 +30,8 @@ OVERLAPPING_SHARE_MIN = 0.2
 """Below this share of purchases that overlapped another one, a clean history proves nothing."""
 BUSIEST_SHARE_MAX = 0.9
 """Above this share of purchases answered by one worker, several workers were not put to the test."""
+ERRORS_SHARE_MAX = 0.1
+"""Above this share of purchases without an answer, too little is known to call a clean history clean."""
 LATE_SHARE_MAX = 0.1
 """Above this share of purchases that were sent late, an open loop was none: its clients were all still busy."""
 
@@ -52,18 +54,31 @@ def verdict(reach: str, workers: int, checked: Checked, measured: Measured, *, o
         seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
         word: Word = "broke its word" if safe else "as claimed"
         return Verdict(word, f"{claimed} it was caught: {seen}")
-    if measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided):
-        overlapping = f"{measured.overlapping} of {measured.decided} purchases overlapped another"
-        return Verdict("could not tell", f"{overlapping}: too little contention to prove anything")
-    if workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX:
-        share = f"one worker answered {measured.busiest_share:.0%} of the purchases"
-        return Verdict("could not tell", f"{share}: the others were not put to the test")
-    if open_loop and measured.late_share > LATE_SHARE_MAX:
-        late = f"{measured.late_share:.0%} of the purchases were sent late"
-        return Verdict("could not tell", f"{late}: the load was not the one that was planned; use more clients")
+    doubt = _doubt(workers, checked, measured, open_loop=open_loop)
+    if doubt:
+        return Verdict("could not tell", doubt)
     if safe:
         return Verdict("as claimed", f"{claimed} nothing was wrong with {measured.decided} purchases")
     return Verdict("broke its word", f"{claimed} it should have been caught, and was not")
+
+
+def _doubt(workers: int, checked: Checked, measured: Measured, *, open_loop: bool) -> str:
+    """Return why a history without findings proves nothing, or nothing if it does."""
+    purchases = measured.decided + measured.errors
+    if measured.errors > ERRORS_SHARE_MAX * purchases:
+        return f"{measured.errors} of {purchases} purchases got no answer or an error"
+    if measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided):
+        overlapping = f"{measured.overlapping} of {measured.decided} purchases overlapped another"
+        return f"{overlapping}: too little contention to prove anything"
+    if workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX:
+        share = f"one worker answered {measured.busiest_share:.0%} of the purchases"
+        return f"{share}: the others were not put to the test"
+    if checked.left is None:
+        return "the count at the end could not be read, so the sum could not be checked"
+    if open_loop and measured.late_share > LATE_SHARE_MAX:
+        late = f"{measured.late_share:.0%} of the purchases were sent late"
+        return f"{late}: the load was not the one that was planned; use more clients"
+    return ""
 
 
 def worst(words: Sequence[Word]) -> int:

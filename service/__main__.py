@@ -14,13 +14,17 @@ from service import catalogue, settings
 from service.app import create_app
 from service.gunicorn_conf import Server
 from service.settings import PREFIX, Settings, WrongSetting
-from service.stores.recovery import Refused
+from service.stores.replay import Refused
 
 
 def main() -> None:
     """Run the command line."""
     command = click.Command("service", params=_flags(), callback=_serve, help="Sell tickets, each of them once.")
-    command.main(prog_name="python -m service")
+    try:
+        command.main(prog_name="python -m service", standalone_mode=False)
+    except click.ClickException as error:
+        sys.stderr.write(f"turnstile: {error.format_message()} See python -m service --help.\n")
+        sys.exit(2)
 
 
 def _flags() -> list[click.Parameter]:
@@ -60,10 +64,12 @@ def _bound(address: str) -> socket.socket:
         bound = socket.socket(kind, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
+    except UnicodeError:
+        raise settings.wrong("bind", address, "the name of a host that can be looked up") from None
     except OSError as error:
         taken = "a port that no other program listens on (stop that one, or choose another port)"
         expected = taken if error.errno == errno.EADDRINUSE else f"an address of this machine ({error.strerror})"
-        raise WrongSetting("bind", address, expected) from None
+        raise settings.wrong("bind", address, expected) from None
     return bound
 
 

@@ -94,9 +94,16 @@ def _command(event: str) -> Buy:
 
 def _body() -> bytes:
     """Return the request's body, of which no more is read than is needed to refuse it."""
-    if (flask.request.content_length or 0) > wire.BODY_BYTES_MAX:
+    announced = flask.request.content_length
+    if (announced or 0) > wire.BODY_BYTES_MAX:
         raise wire.too_large()
-    return flask.request.stream.read(wire.BODY_BYTES_MAX + 1)
+    try:
+        body = flask.request.stream.read(wire.BODY_BYTES_MAX + 1)
+    except Exception as error:  # whatever it is called there: nothing was decided yet, so nothing was done
+        raise wire.cut_off("it is not well-formed") from error
+    if announced is not None and len(body) < announced:
+        raise wire.cut_off(f"it has {len(body)} bytes, and {announced} were announced")
+    return body
 
 
 def _sent(response: Response) -> flask.Response:

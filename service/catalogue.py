@@ -13,7 +13,7 @@ from service.modes.naive import Naive
 from service.modes.no_lock import NoLock
 from service.modes.process_lock import ProcessLock
 from service.modes.thread_lock import ThreadLock
-from service.settings import WrongSetting
+from service.settings import wrong
 from service.stores import recovery
 from service.stores.json_file import JsonFile
 from service.trace import Traced, TracedJsonFile
@@ -41,7 +41,7 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
     Call it before the fork. Raises ``WrongSetting`` or ``recovery.Refused``.
     """
     if settings.mode not in MODES:
-        raise WrongSetting("mode", settings.mode, f"one of {', '.join(MODES)}")
+        raise wrong("mode", settings.mode, f"one of {', '.join(MODES)}")
     claimed = recovery.prepare(settings.data, f"a service in mode {settings.mode} (process {os.getpid()})")
     make, decide = MODES[settings.mode], deciding(settings.think_s)
     if settings.trace is None:

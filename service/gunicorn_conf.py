@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """A gunicorn that serves ``app`` on a socket that is bound already."""
+    """A gunicorn that serves ``app`` on a socket that is bound already.
+
+    App and mode are made before it forks: a lock that all workers shall share must exist by then.
+    """
 
     def __init__(self, app: flask.Flask, mode: Mode, settings: Settings, bound: socket.socket) -> None:
         self._app = app
@@ -55,8 +59,6 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
         "workers": settings.workers,
         "threads": settings.threads,
         "worker_class": "gthread",
-        # The mode is built once, before the fork: a lock that all workers shall share must exist by then.
-        "preload_app": True,
         "post_fork": post_fork,
         "when_ready": when_ready,
         "on_exit": on_exit,
@@ -64,5 +66,5 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
         # One control socket a user is gunicorn's default; a second service would find it taken.
         "control_socket_disable": True,
         # A stopping worker may still wait for the lock; past this it is killed.
-        "graceful_timeout": int(settings.wait_s) + 5,
+        "graceful_timeout": math.ceil(settings.wait_s + settings.think_s) + 5,
     }

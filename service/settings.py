@@ -20,18 +20,31 @@ PORT_MAX = 65_535
 
 
 class WrongSetting(Exception):
-    """A setting has a value that it cannot have. The message is one sentence that names both."""
+    """A setting has a value that it cannot have, or there is no such setting. The message is one sentence."""
 
-    def __init__(self, name: str, value: str, expected: str) -> None:
-        flag = f"--{name.replace('_', '-')}"
-        super().__init__(f"{flag} ({PREFIX}{name.upper()}) is {value!r}: expected {expected}")
+
+def wrong(name: str, value: str, expected: str) -> WrongSetting:
+    """Return the error for the setting ``name``, which is ``value`` where something else was expected."""
+    return WrongSetting(f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}) is {value!r}: expected {expected}")
 
 
 def _address(text: str) -> str:
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(\d{1,5})", text)
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", text)
     if not match or int(match[2]) > PORT_MAX:
         raise ValueError
     return text
+
+
+def _digits(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch("[0-9]+", value):  # not 4.0, 1_0 or ٣, which Python would take
+        raise ValueError
+    return value
+
+
+def _word(value: object) -> object:
+    if isinstance(value, str) and value not in {"true", "false"}:
+        raise ValueError
+    return value
 
 
 def _place(text: object) -> object:
@@ -46,9 +59,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "file_lock"
-    workers: Annotated[int, Field(ge=1, le=64, title="worker processes", description="a whole number from 1 to 64")] = 4
+    workers: Annotated[
+        int,
+        BeforeValidator(_digits),
+        Field(ge=1, le=64, title="worker processes", description="a whole number from 1 to 64"),
+    ] = 4
     threads: Annotated[
-        int, Field(ge=1, le=256, title="threads in each worker", description="a whole number from 1 to 256")
+        int,
+        BeforeValidator(_digits),
+        Field(ge=1, le=256, title="threads in each worker", description="a whole number from 1 to 256"),
     ] = 8
     data: Annotated[
         Path,
@@ -87,6 +106,7 @@ class Settings(BaseModel):
     ] = None
     harness: Annotated[
         bool,
+        BeforeValidator(_word),
         Field(
             title="name the worker in every reply and answer POST /noop, for a load test",
             description="true or false",
@@ -96,13 +116,15 @@ class Settings(BaseModel):
 
 def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     """Return the settings in ``environ``, with ``flags`` (by field name) over them. Raises ``WrongSetting``."""
-    given = {name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)}
-    given |= flags
+    ours = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
+    for name in ours:
+        if name != name.upper() or name.lower() not in Settings.model_fields:
+            known = ", ".join(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
+            raise WrongSetting(f"{PREFIX}{name} is no setting: there are {known}")
+    given = {name.lower(): value for name, value in ours.items()} | dict(flags)
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        field = Settings.model_fields.get(name)
-        expected = field.description if field else f"one of the settings {', '.join(Settings.model_fields)}"
         shown = "(not shown)" if name == "admin_token" else given[name]
-        raise WrongSetting(name, shown, str(expected)) from None
+        raise wrong(name, shown, str(Settings.model_fields[name].description)) from None

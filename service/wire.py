@@ -27,7 +27,6 @@ RETRY_AFTER_S = 1
 
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
-    413: {"Connection": "close"},  # the rest of the body is not worth reading
     503: {"Retry-After": str(RETRY_AFTER_S)},
 }
 
@@ -170,6 +169,11 @@ def too_large() -> Problem:
     return Problem(413, "body-too-large", f"the body has more than the {BODY_BYTES_MAX} bytes that are allowed")
 
 
+def cut_off(what: str) -> Problem:
+    """Return the problem for a body that did not arrive as it was announced."""
+    return Problem(400, "bad-request", f"the body cannot be read: {what}")
+
+
 def _object(content_type: str, body: bytes) -> object:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         detail = f"the content type is {_shown(content_type) if content_type else 'missing'}: expected application/json"
@@ -187,8 +191,6 @@ def _object(content_type: str, body: bytes) -> object:
         raise Problem(400, "not-json", detail) from None
     except RecursionError:
         raise Problem(400, "not-json", f"the body is nested too deep: expected an object such as {_EXAMPLE}") from None
-    except ValueError:  # more digits than Python reads
-        raise Problem(422, "out-of-range", "a number in the body has too many digits") from None
     if not isinstance(value, dict):
         detail = f"the body is {_shown(value)}: expected an object such as {_EXAMPLE}"
         raise Problem(422, "wrong-type", detail)

@@ -59,3 +59,17 @@ class Counter:
         """Give the directory free."""
         while self.claims:
             os.close(self.claims.pop())
+
+
+def sell(mode: Mode, quantity: int = 1) -> rules.Order:
+    """Sell, and return the order."""
+    reply = mode.execute(buying(quantity))
+    assert isinstance(reply, rules.Sold)
+    return reply.order
+
+
+def look(mode: Mode) -> rules.Event:
+    """Look at the event."""
+    event = mode.store.look("default")
+    assert not isinstance(event, rules.NoSuchEvent)
+    return event

@@ -226,6 +226,63 @@ def test_a_count_that_does_not_follow_is_a_miscount() -> None:
     assert history.found(left=3)["miscount"] == 1
 
 
+def test_a_sale_grants_what_was_asked_or_what_was_left_of_it() -> None:
+    """Less than asked, more than asked, or fewer than there were with ``partial``: each is a miscount."""
+    for quantity, partial, granted in [(3, False, 1), (1, False, 3), (3, True, 2)]:
+        history = Written()
+        told = history.sold("ann", (0, 1), 1, range(1, granted + 1), 10 - granted)
+        history.operations[0] = replace(told, quantity=quantity, partial=partial)
+        assert history.found(left=10 - granted) == {"miscount": 1}
+    history = Written(capacity=2)
+    told = history.sold("ann", (0, 1), 1, range(1, 3), 0)
+    history.operations[0] = replace(told, quantity=5, partial=True)
+    assert history.found(left=0) == {}
+
+
+def test_a_reply_must_state_its_version_and_count() -> None:
+    """Who says neither cannot be checked, and that is said."""
+    for hidden in ({"version": None}, {"count": None}):
+        history = right()
+        history.operations[-1] = replace(history.operations[-1], **hidden)  # type: ignore[arg-type]
+        assert history.found(left=3)["miscount"] >= 1
+
+
+def test_tickets_of_an_unknown_outcome_are_followed_too() -> None:
+    """What only the journal knows can be sold twice as well, and can lie outside the event."""
+    history = right()
+    history.lost("dan", (13, 14), "unknown")
+    dan = Operation("buy", "dan", 0, 0, 0, 0, "done", version=3, count=2, tickets=(7,), order="o")
+    history.record(dan, "dan")
+    assert history.found(left=2) == {"double sale": 1}
+    history.journal.pop()
+    history.record(replace(dan, tickets=(11,)), "dan")
+    assert history.found(left=2) == {"oversell": 1}
+
+
+def test_a_count_outside_the_event_is_a_miscount() -> None:
+    """Below nothing, or above the capacity."""
+    history = Written(capacity=2)
+    history.sold("ann", (0, 1), 1, range(1, 4), -1)
+    assert history.found()["miscount"] >= 1
+
+
+def test_returning_at_the_very_moment_of_a_call_is_no_inversion() -> None:
+    """Only who returned *before* another was called must stand before it."""
+    history = Written()
+    history.sold("ann", (5, 6), 1, range(1, 2), 9)
+    history.sold("bob", (1, 5), 2, range(2, 3), 8)
+    assert history.found(left=8) == {}
+
+
+def test_the_sum_is_checked_without_a_journal_too() -> None:
+    """Sold and left make up the capacity, where no outcome is unknown."""
+    history = right()
+    history.operations.append(Operation("look", "x", 0, 50, 50, 51, "done", 200, version=2, count=3))
+    assert history.found(left=3, journal=False) == {}
+    history.operations.pop()
+    assert "miscount" in history.found(left=2, journal=False)
+
+
 def test_half_a_document_is_a_torn_read() -> None:
     """As the service names it."""
     history = right()

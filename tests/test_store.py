@@ -1,45 +1,31 @@
-"""The ticket store: what is on disk after anything, and what happens to it before anyone may sell."""
+"""The ticket store while it sells: what is on disk after anything."""
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
-import stat
 from multiprocessing import get_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.mode import Damaged, NotWritten
-from service.rules import Event, NoSuchEvent, Order, Sold
-from service.stores import recovery
-from service.stores.recovery import Refused
+from service.rules import Event, Sold, SoldOut
+from service.stores import json_file
+from service.stores.document import rewriting
 from service.stores.sealed import seal, unseal
-from tests.counter import Counter, buying, decide_now
+from tests.counter import Counter, buying, look, sell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from service.mode import Mode
 
 FORK = get_context("fork")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-
-
-def sell(mode: Mode, quantity: int = 1) -> Order:
-    reply = mode.execute(buying(quantity))
-    assert isinstance(reply, Sold)
-    return reply.order
-
-
-def look(mode: Mode) -> Event:
-    event = mode.store.look("default")
-    assert not isinstance(event, NoSuchEvent)
-    return event
 
 
 @given(values=st.dictionaries(TEXT, st.one_of(st.integers(), TEXT, st.lists(st.integers())), min_size=1))
@@ -63,23 +49,6 @@ def test_a_sealed_line_with_any_bit_flipped_does_not_open() -> None:
                 unseal(bytes(flipped))
 
 
-def test_an_empty_directory_becomes_an_event_of_a_hundred_tickets(tmp_path: Path) -> None:
-    """Defaults work with no setting at all, and nobody else may read what is there."""
-    counter = Counter(tmp_path / "new" / "data")
-    assert look(counter.opened("file_lock")) == Event("default", 100, 100)
-    assert stat.S_IMODE(counter.directory.stat().st_mode) == 0o700
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in counter.directory.iterdir()}
-    assert modes == {0o600}
-
-
-def test_the_articles_file_opens_as_it_is_and_always_shows_count(counter: Counter) -> None:
-    """``{"count": 10}`` is an event of ten tickets; after a sale the document is still JSON that shows ``count``."""
-    mode = counter.opened("file_lock")
-    assert look(mode) == Event("default", 10, 10)
-    sell(mode, 3)
-    assert json.loads((counter.directory / "default.json").read_text())["count"] == 7
-
-
 def test_the_journal_has_a_checksummed_line_for_each_change(counter: Counter) -> None:
     """Line by line: the opening, then every order as it was acknowledged."""
     mode = counter.opened("file_lock")
@@ -98,146 +67,6 @@ def test_two_events_in_one_directory_do_not_touch_each_other(counter: Counter) -
     assert isinstance(mode.execute(buying(2, event="concert")), Sold)
     assert look(mode).version == 0
     assert mode.store.look("concert") == Event("concert", 2, 0, 1)
-
-
-def test_a_journal_cut_at_any_byte_of_its_last_two_lines_opens_with_every_whole_line(counter: Counter) -> None:
-    """After a crash at that byte the document is the one from before, or older, or missing; each time the store opens
-    with exactly the whole lines, sells on from there, and gives no ticket and no version twice.
-    """
-    mode = counter.opened("file_lock")
-    document, journal = counter.directory / "default.json", counter.directory / "default.jsonl"
-    documents, orders = [document.read_bytes()], []
-    for _ in range(4):
-        orders.append(sell(mode, 2))
-        documents.append(document.read_bytes())
-    counter.close()
-    whole = journal.read_bytes()
-    ends = [position + 1 for position, byte in enumerate(whole) if byte == ord("\n")]
-    for cut in range(ends[2], len(whole) + 1):
-        kept = sum(end <= cut for end in ends) - 1
-        for text in (documents[kept], documents[kept - 1], documents[0], None):
-            journal.write_bytes(whole[:cut])
-            document.unlink(missing_ok=True)
-            if text is not None:
-                document.write_bytes(text)
-            again = counter.opened("file_lock")
-            assert look(again) == Event("default", 10, 10 - 2 * kept, kept)
-            assert [again.store.find(order.id) for order in orders[:kept]] == orders[:kept]
-            order = sell(again, 2)
-            assert (order.version, order.tickets) == (kept + 1, (2 * kept + 1, 2 * kept + 2))
-            counter.close()
-
-
-def test_a_journal_shorter_than_its_document_is_refused(counter: Counter) -> None:
-    """The document came to disk after the journal, so acknowledged sales are missing: selling on would sell twice."""
-    mode = counter.opened("file_lock")
-    sell(mode)
-    journal = counter.directory / "default.jsonl"
-    whole = journal.read_bytes()
-    sell(mode)
-    journal.write_bytes(whole)
-    with pytest.raises(Refused, match="knows version 2, but the journal ends at 1: acknowledged sales are missing"):
-        counter.build("file_lock")
-
-
-def damaged_journals(whole: bytes) -> dict[str, tuple[bytes, str]]:
-    first, second, third = whole.splitlines(keepends=True)
-    flipped = second.replace(b'"count":9', b'"count":8')
-    more = seal(unseal(third) | {"count": 9})
-    return {
-        "a bit flipped": (first + flipped + third, r"line 2 \(byte \d+\): not a whole line"),
-        "a line twice": (first + second + second, "version 1 comes twice"),
-        "a line missing": (first + third, "version 2 comes too early"),
-        "no first line": (second + third, "the first line has version 1, not 0"),
-        "empty": (b"", "no first line"),
-        "a count that does not follow": (first + second + more, "1 tickets of 9 were sold and 9 are said to be left"),
-    }
-
-
-@pytest.mark.parametrize("damage", damaged_journals(seal({"version": 0}) * 3))
-def test_a_damaged_journal_is_refused_by_file_and_line(counter: Counter, damage: str) -> None:
-    """A store that guesses is a store that sells twice."""
-    mode = counter.opened("file_lock")
-    sell(mode)
-    sell(mode)
-    journal = counter.directory / "default.jsonl"
-    text, sentence = damaged_journals(journal.read_bytes())[damage]
-    journal.write_bytes(text)
-    with pytest.raises(Refused, match=sentence) as refused:
-        counter.build("file_lock")
-    assert "default.jsonl" in str(refused.value)
-    assert journal.read_bytes() == text
-
-
-def test_a_store_that_sold_twice_is_not_opened_again(counter: Counter) -> None:
-    """What ``no_lock`` may leave: two lines with one version."""
-    mode = counter.opened("no_lock")
-    page = mode.store.read(buying())
-    for _ in range(2):
-        mode.store.write(decide_now(page, buying()).page)
-    with pytest.raises(Refused, match="comes twice: two sales did not keep each other out"):
-        counter.build("file_lock")
-
-
-@pytest.mark.parametrize(
-    ("files", "sentence"),
-    [
-        ({"default.json": '{"count": -1}'}, "starts no event: expected"),
-        ({"default.json": '{"count": 1.5}'}, "starts no event: expected"),
-        ({"default.json": '{"count": true}'}, "starts no event: expected"),
-        ({"default.json": '{"count": 1, "more": 2}'}, "starts no event: expected"),
-        ({"default.json": "[" * 100_000}, "starts no event: expected"),
-        ({"default.json": ""}, "starts no event: expected"),
-        ({"No Good.json": '{"count": 1}'}, "an event's name has only a-z, 0-9 and '-'"),
-    ],
-)
-def test_a_document_that_is_no_event_is_refused(tmp_path: Path, files: dict[str, str], sentence: str) -> None:
-    """Only the article's form, to the letter, starts an event."""
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    with pytest.raises(Refused, match=sentence):
-        recovery.prepare(tmp_path, "a test")
-
-
-def test_starting_an_event_over_a_journal_is_refused(counter: Counter) -> None:
-    """Who writes ``{"count": 10}`` over a running event must say what is to become of its orders."""
-    sell(counter.opened("file_lock"))
-    (counter.directory / "default.json").write_text('{"count": 10}')
-    with pytest.raises(Refused, match="already records 1 changes of one: remove the journal to start anew"):
-        counter.build("file_lock")
-
-
-def test_a_crash_while_an_event_is_started_does_not_matter(counter: Counter) -> None:
-    """The journal's first line is there, the document is still the article's: it opens."""
-    counter.build("file_lock")
-    (counter.directory / "default.json").write_text('{"count": 10}')
-    assert look(counter.opened("file_lock")) == Event("default", 10, 10)
-
-
-def test_a_directory_in_use_is_refused_by_who_uses_it(counter: Counter) -> None:
-    """A second service on the same directory, whatever its mode."""
-    counter.build("file_lock")
-    with pytest.raises(Refused, match="is in use by a test in mode file_lock: stop it, or choose another"):
-        recovery.prepare(counter.directory, "another")
-
-
-def test_a_link_in_the_directory_is_not_followed(tmp_path: Path) -> None:
-    """Nobody makes the service write elsewhere by a symbolic link."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_text("precious")
-    directory = tmp_path / "data"
-    directory.mkdir()
-    (directory / "service.lock").symlink_to(elsewhere)
-    with pytest.raises(Refused, match="cannot be used"):
-        recovery.prepare(directory, "a test")
-    assert elsewhere.read_text() == "precious"
-
-
-def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
-    """One sentence, not a traceback."""
-    (tmp_path / "data").write_text("")
-    with pytest.raises(Refused, match=r"cannot be used \((File exists|Not a directory)"):
-        recovery.prepare(tmp_path / "data", "a test")
 
 
 def run_and_die(counter: Counter, step: str) -> None:
@@ -286,6 +115,83 @@ def test_the_next_one_inside_goes_on_from_where_a_killed_one_died(
     counter.close()
     assert look(counter.opened("file_lock")) == Event("default", 10, 9 - sold, version + 1)
     assert not list(counter.directory.glob("*.tmp"))
+
+
+def test_who_looks_after_a_refusal_sees_what_it_saw(counter: Counter) -> None:
+    """A killed holder left the document behind the journal; a refusal writes nothing, and yet brings it up to date."""
+    run_and_die(counter, "before the document is replaced")
+    mode = counter.joined("file_lock")
+    refused = mode.execute(buying(9))
+    assert isinstance(refused, SoldOut)
+    assert refused.event == look(mode) == Event("default", 10, 7, 2)
+
+
+def test_a_sale_is_on_disk_before_its_document_and_its_document_is_never_half_there(counter: Counter) -> None:
+    """The order of the steps: the spare document, the journal's line, fsync of the journal, the rename. ``naive`` ends
+    with the truncation of the document that others read.
+    """
+    counter.build("no_lock")
+    journal = (counter.directory / "default.jsonl").stat().st_ino
+    steps: dict[str, list[str]] = {}
+    for name in ("no_lock", "naive"):
+        mode = counter.opened(name)
+        taken = steps.setdefault(name, [])
+        with pytest.MonkeyPatch.context() as patch:
+            told: list[tuple[Any, str, Callable[..., str]]] = [
+                (os, "write", lambda descriptor, _: f"write {of(descriptor, journal)}"),
+                (os, "fsync", lambda descriptor: f"fsync {of(descriptor, journal)}"),
+                (type(counter.directory), "replace", lambda source, target: f"rename {source.suffix} {target.suffix}"),
+                (json_file, "rewriting", lambda path: f"fill {path.suffix}"),
+            ]
+            for target, attribute, tell in told:
+                patch.setattr(target, attribute, noting(getattr(target, attribute), tell, taken))
+            sell(mode)
+    assert steps["no_lock"] == ["fill .tmp", "write journal", "fsync journal", "rename .tmp .json"]
+    assert steps["naive"] == ["write journal", "fsync journal", "fill .json"]
+
+
+def of(descriptor: int, journal: int) -> str:
+    """Return which file a descriptor belongs to."""
+    return "journal" if os.fstat(descriptor).st_ino == journal else "another file"
+
+
+def noting(real: Callable[..., Any], told: Callable[..., str], taken: list[str]) -> Callable[..., Any]:
+    """Return ``real``, which notes what it is called with first."""
+
+    def noted(*arguments: Any) -> Any:  # noqa: ANN401
+        taken.append(told(*arguments))
+        return real(*arguments)
+
+    return noted
+
+
+def test_a_reader_of_naive_finds_half_a_document(counter: Counter) -> None:
+    """Between the truncation and the filling there is nothing to read; a document that is renamed is always whole."""
+    seen: list[object] = []
+
+    def looking(path: Path) -> BinaryIO:
+        file = rewriting(path)
+        try:
+            seen.append(mode.store.look("default"))
+        except Damaged as error:
+            seen.append(str(error))
+        return file
+
+    for name in ("naive", "no_lock"):
+        mode = counter.opened(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(json_file, "rewriting", looking)
+            sell(mode)
+    assert seen == ["default.json does not hold one whole document but 0 bytes: b''", Event("default", 10, 9, 1)]
+
+
+def test_a_journal_that_shrinks_under_a_running_service_is_noticed(counter: Counter) -> None:
+    """The document covers more than there is: nothing is sold from a guess."""
+    mode = counter.opened("file_lock")
+    sell(mode)
+    os.truncate(counter.directory / "default.jsonl", 150)
+    with pytest.raises(Damaged, match=r"covers \d+ bytes of a journal that has 150"):
+        mode.execute(buying())
 
 
 def test_a_full_disk_sells_nothing_and_leaves_nothing_half_done(counter: Counter) -> None:

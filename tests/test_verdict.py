@@ -47,6 +47,13 @@ ONE_SIDED = replace(BUSY, workers=1, busiest_share=1.0)
         ("nowhere", 4, CLEAN, QUIET, "could not tell"),
         ("processes", 4, CLEAN, ONE_SIDED, "could not tell"),
         ("processes", 4, CLEAN, replace(BUSY, decided=0, overlapping=0), "could not tell"),
+        ("processes", 4, CLEAN, replace(BUSY, overlapping=4), "as claimed"),
+        ("processes", 4, CLEAN, replace(BUSY, overlapping=3), "could not tell"),
+        ("processes", 4, CLEAN, replace(BUSY, busiest_share=0.9), "as claimed"),
+        ("processes", 4, CLEAN, replace(BUSY, busiest_share=0.91), "could not tell"),
+        ("processes", 4, CLEAN, replace(BUSY, errors=2), "as claimed"),
+        ("processes", 4, CLEAN, replace(BUSY, errors=3), "could not tell"),
+        ("processes", 4, replace(CLEAN, left=None), BUSY, "could not tell"),
     ],
 )
 def test_a_mode_is_held_to_its_claim_both_ways(

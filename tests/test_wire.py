@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from service import wire
 from service.app import create_app
+from service.mode import Busy, Damaged, NotWritten
 from service.settings import Settings
 from service.wire import BODY_BYTES_MAX, Problem
 
@@ -200,10 +202,38 @@ def test_the_journal_is_for_the_administrator(client: FlaskClient, counter: Coun
     assert client.get("/events/nowhere/journal", headers=signed_in).status_code == 404
     for after in ("-1", "x", "1.5", "9" * 40, "٣"):
         assert client.get(f"/events/default/journal?after={after}", headers=signed_in).status_code == 400
-    assert client.get("/events/default/journal", headers={"Authorization": "Bearer wrong"}).status_code == 401
+    for wrong in ("Bearer wrong", "Bearer", TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x"):
+        refused = client.get("/events/default/journal", headers={"Authorization": wrong})
+        assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert client.get("/events/default/journal", headers={"Authorization": "Bearer ü"}).status_code == 401
     nobody = create_app(counter.joined("file_lock"), Settings()).test_client()
     assert nobody.get("/events/default/journal", headers=signed_in).status_code == 403
+
+
+def test_a_failure_says_truly_whether_anything_was_done(counter: Counter) -> None:
+    """Busy and a full disk are 503, certainly not done; anything unforeseen is 500, unknown."""
+    raised: dict[type[Exception], tuple[int, str]] = {
+        Busy: (503, "busy"),
+        NotWritten: (503, "not-written"),
+        Damaged: (500, "torn-read"),
+        OSError: (500, "unknown-outcome"),
+        RuntimeError: (500, "unknown-outcome"),
+    }
+    for kind, (status, slug) in raised.items():
+        mode = counter.opened("file_lock")
+        error = Busy(1.0) if kind is Busy else kind("as a test has it")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(mode, "execute", Mock(side_effect=error))
+            reply = create_app(mode, Settings()).test_client().post("/buy", json={"quantity": 1})
+        assert (reply.status_code, reply.get_json()["type"]) == (status, f"urn:turnstile:problem:{slug}")
+        assert ("Retry-After" in reply.headers) == (status == 503)
+        assert "as a test has it" not in reply.text or status == 503
+
+
+def test_a_store_that_cannot_be_read_is_not_ready(client: FlaskClient, counter: Counter) -> None:
+    """Nor is one whose document is gone."""
+    (counter.directory / "default.json").unlink()
+    assert client.get("/readyz").status_code == 503
 
 
 def test_the_mode_states_its_claim(client: FlaskClient) -> None:

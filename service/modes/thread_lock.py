@@ -3,7 +3,8 @@
 How it keeps others out: threads of one process take turns; the others sleep in the kernel until it is free.
 How far that reaches: the threads of one process. Every worker is forked with a mutex of its own, and two workers never
 meet at the same one.
-What it leaves undone: other processes. With a second worker it is as good as no lock.
+What it leaves undone: other processes. With a second worker it is as good as no lock, and while gunicorn reloads the
+first one (SIGHUP) there are two for a moment.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class ThreadLock:
         survives=("killed holder", "power loss"),
         waits="sleeps in the kernel",
         fair=False,
-        price="protects one process only; a second worker sells the same tickets again",
+        price="protects one process only; a second worker, or a reload of the first, sells the same tickets again",
     )
 
     def __init__(self, store: JsonFile, decide: Decide, wait_s: float) -> None:

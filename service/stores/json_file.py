@@ -13,7 +13,8 @@ bytes of the journal it covers.
    checksum tells a document that did not arrive.
 
 Whoever dies between 2 and 4 leaves a journal that is ahead of its document. The next one inside reads the document
-*and* the lines behind it, so no order of the dead is forgotten, and no version is given twice.
+*and* the lines behind it, and brings the document up to date before it decides, so no order of the dead is forgotten,
+no version is given twice, and whoever looks afterwards sees no less than was told before.
 """
 
 from __future__ import annotations
@@ -64,12 +65,18 @@ class JsonFile:
             return Page(event=None)
         event, covered = parsed(files.document)
         size = os.fstat(files.journal).st_size
-        return Page(event if size == covered else _caught_up(event, files, covered, size))
+        if size != covered:
+            event, size = _caught_up(event, files, covered, size)
+            # What the dead had not made durable, and what lookers cannot see yet, is so before anyone decides on it.
+            os.fsync(files.journal)
+            spare = _spare(files.document)
+            _overwrite(spare, rendered(event, size))
+            spare.replace(files.document)
+        return Page(event)
 
     def write(self, page: Page) -> None:
         files, event, line = self._change(page)
-        # The name is the thread's own: two writers whom nobody kept apart would otherwise share one spare file.
-        spare = files.document.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+        spare = _spare(files.document)
         try:
             _overwrite(spare, rendered(event, os.fstat(files.journal).st_size + len(line)))
             _append(files.journal, line)
@@ -119,8 +126,13 @@ class JsonFile:
         return self._files[page.event.name], page.event, line
 
 
-def _caught_up(event: Event, files: _Files, covered: int, size: int) -> Event:
-    """Return the event after the journal's lines behind the document; cut off half a line that a killed holder left."""
+def _spare(document: Path) -> Path:
+    """Return the thread's own spare file: two writers whom nobody kept apart would otherwise share one."""
+    return document.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+
+
+def _caught_up(event: Event, files: _Files, covered: int, size: int) -> tuple[Event, int]:
+    """Return the event after the lines behind the document, and where they end; cut off half a line that is left."""
     if size < covered:
         raise Damaged(f"{files.document.name} covers {covered} bytes of a journal that has {size}")
     # From the newline before: two writers whom nobody kept apart both foretell where their line will end, and one is
@@ -134,7 +146,7 @@ def _caught_up(event: Event, files: _Files, covered: int, size: int) -> Event:
             event = Event(event.name, event.capacity, change["count"], change["version"])
     if rest:
         os.ftruncate(files.journal, size - len(rest))
-    return event
+    return event, size - len(rest)
 
 
 def _append(journal: int, line: bytes) -> None:

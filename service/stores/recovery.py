@@ -1,9 +1,7 @@
 """What happens to a data directory before anyone may sell from it: claim it, and make each event's two files agree.
 
-The journal is the truth. It is read from its first line, and every line must follow from the one before: a right
-checksum, the next version, the count that follows. Half a line at the end is what a crash leaves of a sale that nobody
-was told of; it is cut off. Anything else that does not fit is refused, with the file, the line and what to do, for a
-store that guesses is a store that sells twice.
+The journal is the truth. Half a line at its end is cut off, and the document is brought up to date. Anything else that
+does not fit is refused, with the file, the line and what to do, for a store that guesses is a store that sells twice.
 """
 
 from __future__ import annotations
@@ -19,18 +17,15 @@ from typing import TYPE_CHECKING
 from service.mode import Damaged
 from service.rules import Event
 from service.stores.document import private, rendered, rewriting
+from service.stores.replay import CAPACITY_MAX, Refused, replayed
 from service.stores.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-CAPACITY_MAX = 10_000_000
+SPARE = re.compile(rf"{EVENT_NAME.pattern}\.(\d+-\d+|json|jsonl)\.tmp")
 NEW_EVENT = Event("default", capacity=100, count=100)
-
-
-class Refused(Exception):
-    """The data directory cannot be used. The message is one sentence that says why and what to do."""
 
 
 @dataclass(slots=True)
@@ -48,16 +43,18 @@ def prepare(directory: Path, owner: str) -> Claimed:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         claimed = Claimed(directory, _claim(directory, owner))
-        for spare in directory.glob("*.tmp"):
-            spare.unlink()
-        if not any(directory.glob("*.json*")):
+        names = {path.stem for kind in ("*.json", "*.jsonl") for path in directory.glob(kind)}
+        if not names:
             _begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
-        for name in sorted({path.stem for path in directory.glob("*.json*")}):
+        for name in sorted(names or {NEW_EVENT.name}):
             if not EVENT_NAME.fullmatch(name):
                 raise Refused(
                     f"{directory / name}.json: an event's name has only a-z, 0-9 and '-', at most 64; rename it"
                 )
             claimed.mended += _made_whole(directory / f"{name}.json")
+        for path in directory.glob("*.tmp"):
+            if SPARE.fullmatch(path.name):  # of a write that a crash ended; nobody writes now
+                path.unlink()
     except OSError as error:
         raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
     return claimed
@@ -92,7 +89,7 @@ def _made_whole(document: Path) -> list[str]:
             )
         _begin(document, Event(document.stem, count, count))
         return []
-    event, size = _replayed(journal)
+    event, size = replayed(journal, _covered(text))
     if count is not None and (event.version, event.capacity) != (0, count):
         raise Refused(
             f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
@@ -115,13 +112,13 @@ def _made_whole(document: Path) -> list[str]:
 def _seed(text: bytes) -> int | None:
     """Return ``count`` if ``text`` is exactly a document like the article's, ``{"count": 10}``."""
     try:
-        values = json.loads(text)
+        pairs = json.loads(text, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(values, dict) or list(values) != ["count"]:
-        return None
-    count = values["count"]
-    return count if type(count) is int and 0 <= count <= CAPACITY_MAX else None
+    match pairs:
+        case [("count", int(count))] if type(count) is int and 0 <= count <= CAPACITY_MAX:
+            return count
+    return None
 
 
 def _begin(document: Path, event: Event) -> None:
@@ -140,41 +137,13 @@ def _begin(document: Path, event: Event) -> None:
     _replace(document, rendered(event, len(opening)))
 
 
-def _replayed(journal: Path) -> tuple[Event, int]:
-    """Return the event after the journal's last whole line, and the number of bytes up to there."""
-    event, size = None, 0
-    with os.fdopen(private(journal, os.O_RDONLY), "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                event = _next(event, line)
-            except Damaged as error:
-                raise Refused(
-                    f"{journal}, line {number} (byte {size}): {error}; this store cannot be trusted to sell: restore "
-                    f"it from a backup, or start anew in an empty directory"
-                ) from None
-            size += len(line)
-    if event is None:
-        raise Refused(f"{journal} has no first line that says how many tickets there are: restore it from a backup")
-    return event, size
-
-
-def _next(event: Event | None, line: bytes) -> Event:
-    change = unseal(line)
-    version, count = change["version"], change["count"]
-    if event is None:
-        if version != 0:
-            raise Damaged(f"the first line has version {version}, not 0")
-        return Event(change["event"], change["capacity"], count)
-    if version != event.version + 1:
-        twice = version <= event.version
-        raise Damaged(
-            f"version {version} comes {'twice: two sales did not keep each other out' if twice else 'too early'}"
-        )
-    if count != event.count - change["quantity"] or count < 0:
-        raise Damaged(f"{change['quantity']} tickets of {event.count} were sold and {count} are said to be left")
-    return Event(event.name, event.capacity, count, version)
+def _covered(text: bytes) -> int:
+    """Return how many bytes of the journal the document covers; none, if it is not whole."""
+    try:
+        covered: int = unseal(text)["journal"]
+    except (Damaged, KeyError):
+        return 0
+    return covered
 
 
 def _refuse_if_ahead(document: Path, text: bytes, event: Event) -> None:

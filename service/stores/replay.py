@@ -1,0 +1,84 @@
+"""Read a journal from its first line: every line must follow from the one before.
+
+A right checksum, the event's own name, the next version, the count and the tickets that follow.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from service.mode import Damaged
+from service.rules import Event
+from service.stores.document import private
+from service.stores.sealed import unseal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CAPACITY_MAX = 10_000_000
+
+
+class Refused(Exception):
+    """The data directory cannot be used. The message is one sentence that says why and what to do."""
+
+
+def replayed(journal: Path, covered: int) -> tuple[Event, int]:
+    """Return the event after the journal's last whole line, and the number of bytes up to there.
+
+    A last line that is not whole is what a crash left of a sale that nobody was told of, unless the document, which is
+    written after the line, covers it.
+    """
+    event, size = None, 0
+    with os.fdopen(private(journal, os.O_RDONLY), "rb") as lines:
+        end = os.fstat(lines.fileno()).st_size
+        for number, line in enumerate(lines, 1):
+            try:
+                event = _next(event, line, journal.stem)
+            except Damaged as error:
+                if size + len(line) == end and size >= covered and not isinstance(error, _DoesNotFollow):
+                    break
+                raise Refused(
+                    f"{journal}, line {number} (byte {size}): {error}; this store cannot be trusted to sell: restore "
+                    f"it from a backup, or start anew in an empty directory"
+                ) from None
+            size += len(line)
+    if event is None:
+        raise Refused(f"{journal} has no first line that says how many tickets there are: restore it from a backup")
+    return event, size
+
+
+class _DoesNotFollow(Damaged):
+    """A line is whole, but does not follow from the one before."""
+
+
+def _next(event: Event | None, line: bytes, name: str) -> Event:
+    """Return the event after the change on ``line``. Raises ``Damaged``."""
+    change = unseal(line)
+    try:
+        if change["event"] != name:
+            raise _DoesNotFollow(f"it belongs to the event {change['event']!r}")
+        return _opened(change) if event is None else _followed(event, change)
+    except (KeyError, TypeError) as error:
+        raise _DoesNotFollow(f"a member is missing or of the wrong kind ({error})") from None
+
+
+def _opened(change: dict[str, Any]) -> Event:
+    version, capacity, count = change["version"], change.get("capacity"), change["count"]
+    if version != 0 or capacity != count or not 0 <= count <= CAPACITY_MAX:
+        raise _DoesNotFollow(f"it has version {version} and {count} of {capacity} tickets, which is no beginning")
+    return Event(change["event"], capacity, count)
+
+
+def _followed(event: Event, change: dict[str, Any]) -> Event:
+    version, count, quantity = change["version"], change["count"], change["quantity"]
+    if version != event.version + 1:
+        twice = version <= event.version
+        why = "twice: two sales did not keep each other out" if twice else "too early"
+        raise _DoesNotFollow(f"version {version} comes {why}")
+    if count != event.count - quantity or count < 0 or quantity < 1:
+        raise _DoesNotFollow(f"{quantity} tickets of {event.count} were sold and {count} are said to be left")
+    first = event.capacity - event.count + 1
+    if change["tickets"] != list(range(first, first + quantity)):
+        raise _DoesNotFollow(f"the {quantity} tickets sold are not those from {first}")
+    return Event(event.name, event.capacity, count, version)
