@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.console import Console
 
 from loadtest import compare, difference, judge, plan, session
 from loadtest.require import WrongRequirement, parse
@@ -133,7 +132,7 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
 @REQUIRE
 def check_again(run: Path, requirements: tuple[Requirement, ...], *, markdown: bool) -> NoReturn:
     """Judge again what RUN left (default: the latest)."""
-    sys.exit(session.finish(run, requirements, Console(), markdown=markdown))
+    sys.exit(session.finish(run, requirements, session.Speaker(), markdown=markdown))
 
 
 @main.command("diff")
@@ -159,7 +158,8 @@ def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
 def _asked(options: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for, as JSON values, without what is secret."""
     kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
-    return {"command": shlex.join(["python", "-m", "loadtest", *sys.argv[1:]]), "options": kept}
+    words = ["***" if word == options.get("token") else word for word in sys.argv[1:]]
+    return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 
 if __name__ == "__main__":

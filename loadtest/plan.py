@@ -122,7 +122,8 @@ def _moments(plan: Plan, client: int) -> Iterator[int]:
             return
         if number % plan.clients == client:
             yield int(moment * 1e9)
-        moment += chance.expovariate(plan.rate) if plan.arrivals == "poisson" else 1 / plan.rate
+        poisson = plan.arrivals == "poisson"
+        moment = moment + chance.expovariate(plan.rate) if poisson else (number + 1) / plan.rate
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

@@ -30,11 +30,18 @@ EXIT_UNKNOWN = 2
 EXIT_MISSED = 3
 
 
+class Speaker(Console):
+    """A console that does not end the program by itself, with a code of its own, when nobody listens any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def record(
     run: Callable[[Path, Follow], None], scene: Plan, asked: dict[str, Any], options: dict[str, Any]
 ) -> NoReturn:
     """Record what ``run`` does in a new folder, judge it, and exit with the code that says how it went."""
-    console = Console()
+    console = Speaker()
     try:
         with interruptible():
             place = folder.new(options["runs"], scene.shape)

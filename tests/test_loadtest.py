@@ -14,6 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+TRIES_MAX = 3
+
 
 def loadtest(runs: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the load test's command line until it ends."""
@@ -120,7 +122,10 @@ def test_a_mode_that_does_not_exist_could_not_be_told(tmp_path: Path) -> None:
 def test_every_shape_tells_right_from_wrong(tmp_path: Path, shape: str) -> None:
     """The other scenes catch and clear too."""
     flags = ("--shape", shape, "--seconds", "2", "--workers", "2")
-    ended = loadtest(tmp_path / "runs", "compare", "--modes", "no_lock,process_lock", *flags)
+    for _ in range(TRIES_MAX):
+        ended = loadtest(tmp_path / "runs", "compare", "--modes", "no_lock,process_lock", *flags)
+        if ended.returncode != 2:  # on a busy machine one worker may answer nearly all: then nobody can tell
+            break
     assert ended.returncode == 0, ended.stdout + ended.stderr
     modes = figures(tmp_path / "runs")
     assert modes["no_lock"]["checked"]["findings"]

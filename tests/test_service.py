@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +17,11 @@ import requests
 from loadtest import serve
 from service import settings
 from service.settings import Settings, WrongSetting
+from tests.processes import alive_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from loadtest.serve import Service
 
@@ -281,17 +281,6 @@ def test_the_service_stops_in_time_and_leaves_nothing_running(tmp_path: Path) ->
         service.process.terminate()
         assert service.process.wait(PATIENCE_S) == 0
     deadline = time.monotonic() + PATIENCE_S
-    while alive(group) and time.monotonic() < deadline:
+    while alive_of(group) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert alive(group) == []
-
-
-def alive(group: int) -> list[str]:
-    """Return the processes of a group that have not ended (one that has may wait for its parent to hear of it)."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(process_group) == group and state not in {"Z", "X"}:
-                found.append(path.parent.name)
-    return found
+    assert alive_of(group) == []

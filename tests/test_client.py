@@ -1,0 +1,197 @@
+"""The client: what it sends, what it makes of what comes back, and that it asks nothing twice."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+
+from loadtest import client, history, plan, transport
+from loadtest.client import Scene
+from loadtest.history import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+Reply = bytes | None
+"""What the scripted server sends for one request; ``None``: it closes the connection instead."""
+
+
+CUT = b"\r\n\r\n{"
+"""How a reply ends that is cut off: after it the server closes the connection."""
+
+
+def reply(status: str, body: str, headers: str = "") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nContent-Type: application/json\r\n{headers}\r\n"
+    return (head + body).encode()
+
+
+class Scripted:
+    """A server that answers each request with the next reply of its script, and keeps what it was asked."""
+
+    def __init__(self, script: list[Reply]) -> None:
+        self.asked: list[bytes] = []
+        self.connections = 0
+        self._script = list(script)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with connection:
+                while request := self._request(connection):
+                    self.asked.append(request)
+                    answer = self._script.pop(0) if self._script else None
+                    if answer is None:
+                        break
+                    connection.sendall(answer)
+                    if answer.endswith(CUT):
+                        break
+
+    @staticmethod
+    def _request(connection: socket.socket) -> bytes:
+        request = b""
+        while b"\r\n\r\n" not in request or (b"POST" in request and not request.endswith(b"}")):
+            part = connection.recv(4096)
+            if not part:
+                return b""
+            request += part
+        return request
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., Scripted]]:
+    servers: list[Scripted] = []
+
+    def start(*script: Reply) -> Scripted:
+        servers.append(Scripted(list(script)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def buy(url: str, **changes: object) -> list[Operation]:
+    """Let one client make the purchases of a plan, and return what it recorded."""
+    scene = Scene(url, plan.make("last-ticket", 1, 5.0, **changes))
+    rows: list[Operation] = []
+    client.be_client(scene, 0, time.monotonic_ns(), rows.append, lambda: False)
+    return rows
+
+
+SOLD = reply(
+    "201 CREATED",
+    '{"order":"o1","event":"default","status":"sold","quantity":1,"tickets":[4],"count":6,"version":3}',
+    "Turnstile-Worker: 77\r\n",
+)
+
+
+def test_a_sale_is_recorded_as_it_was_told(scripted: Callable[..., Scripted]) -> None:
+    """Outcome, version, count, tickets, order and worker; called before it was sent, returned after it came."""
+    server = scripted(SOLD)
+    (row,) = buy(server.url)
+    assert (row.outcome, row.status, row.version, row.count) == ("done", 201, 3, 6)
+    assert (row.tickets, row.order, row.worker) == ((4,), "o1", "77")
+    assert row.planned <= row.called < row.returned
+    assert b'"buyer": "client 0 order 0"' in server.asked[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "problem"),
+    [
+        (reply("409 CONFLICT", '{"type":"urn:x:sold-out","version":2,"count":0}'), "refused", "sold-out"),
+        (reply("503 BUSY", '{"type":"urn:turnstile:problem:busy"}'), "not done", "busy"),
+        (reply("422 NO", "{}"), "not done", ""),
+        (reply("500 OH", '{"type":"urn:turnstile:problem:torn-read"}'), "unknown", "torn-read"),
+        (reply("502 OH", "<html>"), "unknown", "JSONDecodeError"),
+        (reply("302 AWAY", "{}", "Location: /elsewhere\r\n"), "unknown", ""),
+        (reply("200 OK", "[1, 2]"), "done", ""),
+        (b"HTTP/1.1 201 CREATED\r\nContent-Length: 100\r\n\r\n{", "unknown", "ConnectionError"),
+        (b"what?\r\n\r\n", "unknown", "ConnectionError"),
+        (None, "unknown", "ConnectionError"),
+    ],
+)  # fmt: skip
+def test_what_comes_back_is_definite_or_it_is_not(
+    scripted: Callable[..., Scripted], answer: Reply, outcome: str, problem: str
+) -> None:
+    """4xx and 503 are definite; a lost, broken or strange reply is unknown; and nothing is asked a second time."""
+    server = scripted(answer, SOLD)
+    (row,) = buy(server.url)
+    assert (row.outcome, row.problem) == (outcome, problem)
+    assert len(server.asked) == 1
+
+
+def test_a_refused_connection_is_certainly_not_done() -> None:
+    """No byte of the request was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    (row,) = buy(url)
+    assert (row.outcome, row.problem) == ("not done", "NeverSent")
+
+
+def test_a_connection_is_opened_anew_every_so_often(scripted: Callable[..., Scripted]) -> None:
+    """A kept connection stays with one worker, and a race between workers would never be seen."""
+    server = scripted(*[SOLD] * 7)
+    rows = buy(server.url, orders=7, orders_per_connection=3)
+    assert [row.outcome for row in rows] == ["done"] * 7
+    assert server.connections == 3
+
+
+def test_a_client_that_is_told_to_stop_stops(scripted: Callable[..., Scripted]) -> None:
+    """Between two purchases."""
+    server = scripted(*[SOLD] * 5)
+    rows: list[Operation] = []
+    scene = Scene(server.url, plan.make("last-ticket", 1, 5.0, orders=5))
+    client.be_client(scene, 0, time.monotonic_ns(), rows.append, lambda: len(rows) >= 2)
+    assert len(rows) == 2
+
+
+def test_an_open_loop_keeps_to_its_plan(scripted: Callable[..., Scripted]) -> None:
+    """Purchases are planned ahead, and none is sent before its moment."""
+    server = scripted(*[SOLD] * 9)
+    start = time.monotonic_ns()
+    rows: list[Operation] = []
+    scene = Scene(server.url, plan.make("flash-sale", 1, 0.4, rate=20.0, clients=1))
+    client.be_client(scene, 0, start, rows.append, lambda: False)
+    assert [row.planned - start for row in rows] == [50_000_000 * number for number in range(8)]
+    assert all(row.called >= row.planned for row in rows)
+
+
+def test_the_lean_session_is_a_session_of_requests(scripted: Callable[..., Scripted]) -> None:
+    """The same interface, the same objects: status, headers, JSON, text."""
+    server = scripted(reply("200 OK", '{"a": "ü"}'.encode().decode("latin-1"), "X-Thing: 1\r\n"))
+    with transport.session() as session:
+        answer = session.get(f"{server.url}/path?query=1", timeout=5)
+    assert isinstance(answer, requests.Response)
+    assert (answer.status_code, answer.headers["x-thing"], answer.ok) == (200, "1", True)
+    assert server.asked[0].startswith(b"GET /path?query=1 HTTP/1.1\r\n")
+
+
+def test_a_history_survives_saving(tmp_path: Path) -> None:
+    """What is saved is loaded again, in the order of the calls; half a line at the end is left out."""
+    rows = [
+        Operation("buy", "b", 1, 5, 6, 9, "done", 201, 2, partial=True, version=0, count=0, tickets=(1, 2), order="o"),
+        Operation("look", "a", 0, 1, 2, 3, "unknown", problem="ReadTimeout"),
+    ]
+    history.save(tmp_path / "h.jsonl", rows)
+    with (tmp_path / "h.jsonl").open("a") as file:
+        file.write('{"kind": "bu')
+    assert history.load(tmp_path / "h.jsonl") == rows[::-1]

@@ -1,0 +1,226 @@
+"""A run at the terminal: requirements, a service that is running already, two runs compared, and every way to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from loadtest import serve
+from tests.processes import alive_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from loadtest.serve import Service
+
+PATIENCE_S = 60.0
+QUICK = ("--shape", "flash-sale", "--seconds", "1", "--workers", "2", "--clients", "8", "--processes", "2")
+
+
+def loadtest(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the load test's command line until it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", *words],
+        cwd=here,
+        env=os.environ | {"COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def verdict(here: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((here / "runs" / "latest" / "verdict.json").read_text())
+    return values
+
+
+@pytest.fixture(scope="module")
+def rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Two rounds of one mode and its ceiling, with a requirement that is met and one that is missed."""
+    here = tmp_path_factory.mktemp("rounds")
+    required = ("--require", "file_lock:requests_per_s>1", "--require", "p99_ms<0.001")
+    return here, loadtest(here, "compare", "--modes", "file_lock", "--repeat", "2", *QUICK, *required)
+
+
+def test_a_missed_requirement_is_exit_code_3(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """The mode kept its word, and was slower than was asked: each requirement is told."""
+    here, ended = rounds
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "required file_lock:requests_per_s>1: met by file_lock" in ended.stdout
+    assert "required p99_ms<0.001: missed by file_lock" in ended.stdout
+    assert [each["met"] for each in verdict(here)["requirements"]] == [True, False]
+    assert verdict(here)["exit_code"] == 3
+
+
+def test_rounds_are_paired_with_their_ceiling(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """A no-op's rate in each round, a ratio from both; two rounds are too few for an interval."""
+    here, ended = rounds
+    (mode,) = verdict(here)["modes"]
+    assert verdict(here)["ceiling"]["requests_per_s"] > mode["measured"]["requests_per_s"]
+    assert 0 < mode["ratio"]["median"] < 1
+    assert (mode["ratio"]["pairs"], mode["ratio"]["low"]) == (2, None)
+    assert [each["slice"] for each in mode["rounds"]] == ["round-1/file_lock", "round-2/file_lock"]
+    assert "of the ceiling, over 2 rounds" in ended.stdout
+
+
+def test_a_run_says_what_it_ran_on_and_where_time_went(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """Commit, versions, processors; wait, hold and queue; processor time; fairness; and the files for other tools."""
+    here, _ = rounds
+    values = verdict(here)
+    assert values["run"]["cpus"] == os.cpu_count()
+    assert set(values["run"]["packages"]) == {"flask", "gunicorn", "filelock", "requests"}
+    measured = values["modes"][0]["measured"]
+    assert measured["inside"]["hold_ms"] > 0
+    assert 0 <= measured["inside"]["idle_share"] <= 1
+    assert measured["cost"]["cpu_ms_per_sale"] > 0
+    assert 0 < measured["cost"]["client_share"] < 1
+    assert 0 < measured["by_client"]["jain"] <= 1
+    run = here / "runs" / "latest"
+    assert (run / "verdict.csv").read_text().startswith("mode,verdict,ratio,")
+    assert (run / "round-1" / "file_lock" / "latency.hgrm").read_text().split()[:2] == ["Value", "Percentile"]
+
+
+def test_warm_up_is_checked_but_not_measured(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """The first tenth of the time is left out of the figures, not out of the history."""
+    here, _ = rounds
+    (mode,) = verdict(here)["modes"]
+    lines = sum(
+        len(path.read_text().splitlines())
+        for path in (here / "runs" / "latest").glob("round-*/file_lock/history.jsonl")
+    )
+    assert 0 < mode["measured"]["decided"] < lines
+
+
+def test_two_runs_are_compared(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """With two rounds each nobody can tell, and that is what is said."""
+    here, _ = rounds
+    ended = loadtest(here, "diff", "runs/latest", "runs/latest")
+    assert ended.returncode == 0
+    assert "file_lock        rate to ceiling  1.00 times: cannot tell: fewer than 5 rounds" in ended.stdout
+
+
+def test_an_open_loop_sends_what_was_planned(tmp_path: Path) -> None:
+    """100 purchases a second for a second, in random gaps, whatever the replies."""
+    flags = (*QUICK, "--rate", "100", "--arrivals", "poisson", "--seed", "3", "--quiet")
+    ended = loadtest(tmp_path, "compare", "--modes", "process_lock", *flags)
+    assert ended.returncode in {0, 2}, ended.stdout + ended.stderr
+    assert "started" not in ended.stdout
+    rows = (tmp_path / "runs" / "latest" / "round-1" / "process_lock" / "history.jsonl").read_text().splitlines()
+    assert 70 <= len(rows) <= 130
+    assert verdict(tmp_path)["modes"][0]["checked"]["findings"] == []
+    assert loadtest(tmp_path, "compare", "--rate", "5").returncode == 2
+
+
+def test_a_running_service_is_judged_through_http_alone(served: Callable[..., Service], tmp_path: Path) -> None:
+    """From wherever its event stands; with its journal for who has the token, and without."""
+    service = served("file_lock", tickets=5000, workers=2)
+    requests.post(f"{service.url}/buy", json={"quantity": 3}, timeout=10).raise_for_status()
+    for token in ("", service.token):
+        words = ("--shape", "flash-sale", "--seconds", "1", "--clients", "8", "--processes", "2", "--token", token)
+        ended = loadtest(tmp_path, "run", service.url, *words)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        slice_ = tmp_path / "runs" / "latest" / "round-1" / "service"
+        assert (slice_ / "journal.jsonl").exists() == bool(token)
+        assert json.loads((slice_ / "start.json").read_text())["version"] > 0
+        assert service.token not in (tmp_path / "runs" / "latest" / "run.json").read_text()
+    assert service.process.poll() is None
+
+
+@pytest.mark.parametrize("words", [("run", "http://127.0.0.1:9"), ("run", "http://127.0.0.1:9", "--event", "x")])
+def test_a_target_that_does_not_answer_could_not_be_told(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """One sentence, exit 2."""
+    ended = loadtest(tmp_path, *words)
+    assert ended.returncode == 2
+    assert "the service at http://127.0.0.1:9 did not answer as expected" in " ".join(ended.stdout.split())
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "--modes", "../x"),
+        ("compare", "--modes", ""),
+        ("compare", "--require", "fast"),
+        ("compare", "--shape", "nothing"),
+        ("check",),
+        ("check", "somewhere"),
+    ],
+)
+def test_a_wrong_word_is_told_before_anything_runs(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Exit 2, no folder, no traceback."""
+    ended = loadtest(tmp_path, *words)
+    assert ended.returncode == 2
+    assert not (tmp_path / "runs").exists()
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_a_requirement_on_a_figure_that_there_is_not_is_an_error(
+    rounds: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    """It says which there are."""
+    here, _ = rounds
+    ended = loadtest(here, "check", "--require", "p98_ms<5")
+    assert ended.returncode == 2
+    assert "'p98_ms<5' asks for a figure that there is not; there are anomalies, busiest_share," in ended.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_run_stops_its_service_and_keeps_what_it_recorded(tmp_path: Path, number: int) -> None:
+    """Ctrl-C, ``kill`` or a closed terminal, even twice: exit 2, nothing left running, and the rest can be judged."""
+    flags = ("--modes", "process_lock,file_lock", *QUICK[:2], "--seconds", "3", "--workers", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loadtest", "compare", *flags],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    second = tmp_path / "runs" / "latest" / "round-1" / "file_lock"
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(path.stat().st_size for path in second.glob("history-*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    time.sleep(0.1)
+    process.send_signal(number)
+    told, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2, told
+    assert "interrupted: the service was stopped; what was recorded is in runs/latest" in told
+    assert "Traceback" not in told
+    assert alive_in(tmp_path) == []
+    assert (second / "history.jsonl").read_text()
+    ended = loadtest(tmp_path, "check")
+    assert ended.returncode == 2
+    modes = {mode["mode"]: mode["verdict"] for mode in verdict(tmp_path)["modes"]}
+    assert modes["process_lock"]["word"] == "as claimed"
+    assert modes["file_lock"]["why"] == "round-1/file_lock: interrupted before it was over"
+
+
+def test_who_stops_listening_is_no_verdict(tmp_path: Path) -> None:
+    """``| head`` must not look like a broken word."""
+    command = f"{sys.executable} -m loadtest compare --modes file_lock,no_lock | head -n 1; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert ended.returncode in {0, 2}, ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
+    """Its own last line is the reason."""
+    (tmp_path / "data").write_text("no directory")
+    with (
+        pytest.raises(serve.NotServed, match="the service did not start: turnstile: data directory"),
+        serve.service(tmp_path, {"mode": "file_lock"}),
+    ):
+        pass
+    assert alive_in(tmp_path) == []
