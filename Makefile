@@ -33,6 +33,7 @@ serve: setup
 
 docs: setup
 	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m tests.planted
 
 lock: setup
 	@$(BIN)/python -m pip install --quiet uv

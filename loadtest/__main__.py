@@ -26,7 +26,7 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
 
     name = "FIGURE<BOUND"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Requirement:  # noqa: ANN401
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Requirement:  # noqa: ANN401  # as click has it
         try:
             return parse(str(value))
         except WrongRequirement as error:

@@ -12,9 +12,12 @@ expired hold to (k+1, r+q), a confirmation to (k+1, r).
    the count of k, and a refusal was right only if fewer were left than it asked for.
 3. *Real time.* The order found is: change k, then the observers of k, then change k+1. Whoever returned before another
    was even called must not stand behind it. One pass with the latest call so far finds every such inversion.
-4. *Once.* Calls with one idempotency key are one operation, from the first call to the first reply that says it is
-   done, and may have one effect only.
-5. *Conservation* (``conservation.py``): replies, journal, ticket numbers and the final count agree.
+4. *Once* (``once.py``). Calls with one idempotency key, and repeated confirmations or cancellations of one order, are
+   one operation, from the first call that can have done it (the one the journal names, if it names one) to the first
+   reply. It has one effect and one answer.
+5. *Conservation* (``conservation.py``). Replies, journal, ticket numbers and the final count agree; everybody got as
+   many tickets as they asked for; an order begins once, is confirmed while it is held, and ends once; and there were
+   enough tickets for those who were never told theirs.
 
 Nothing found means linearizable. Versions force the order of the changes, stated versions the place of the observers,
 and a total order is a linearization when no operation returned before one that stands earlier was called (Herlihy and
@@ -26,12 +29,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from loadtest import conservation
 from loadtest.conservation import CHANGING, kind_of
 from loadtest.findings import Checked, Found
+from loadtest.once import one_for_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -83,67 +87,33 @@ def check(
     else had ended.
     """
     found = Found()
-    once = _once([*operations, last] if last else operations, found)
-    _refusals_and_torn_reads(once, found)
-    versions = _placed(once, journal, start, found)
+    everything = [*operations, last] if last else operations
+    rows, journal = one_for_each(everything, journal, found)
+    _refusals_and_torn_reads(rows, everything, found)
+    versions = _placed(rows, journal, start, found)
+    _before_the_start(versions, start, found)
     _lost_updates(versions, found)
     _counts(versions, start, found)
     _real_time(versions, found)
-    conservation.check(once, journal, start.capacity, start.count, found)
-    sold = sum(len(row.tickets) for row in once if row.kind == "buy" and row.outcome == "done")
+    conservation.check(rows, journal, start.capacity, start.count, found)
+    conservation.check_untold(rows, _untold(versions), start.capacity, found)
+    sold = sum(len(row.tickets) for row in rows if row.kind == "buy" and row.outcome == "done")
     left = last.count if last and last.outcome == "done" else None
     return Checked(found.findings(), sold, left)
 
 
-def _once(everything: Iterable[Operation], found: Found) -> list[Operation]:
-    """Return one operation for all calls with one key, and for a cancellation or confirmation that was repeated."""
-    alone: list[Operation] = []
-    groups: defaultdict[str, list[Operation]] = defaultdict(list)
+def _refusals_and_torn_reads(once: Sequence[Operation], everything: Iterable[Operation], found: Found) -> None:
     for row in everything:
-        if row.key:
-            groups[row.key].append(row)
-        elif row.kind in {"cancel", "confirm"} and row.outcome == "done":
-            groups[f"{row.kind} {row.order} {row.version}"].append(row)
-        else:
-            alone.append(row)
-    return alone + [_merged(rows, found) for rows in groups.values()]
-
-
-def _merged(rows: list[Operation], found: Found) -> Operation:
-    rows.sort(key=lambda row: row.returned)
-    decided = [row for row in rows if row.outcome in {"done", "refused"}]
-    for row in decided[1:]:
-        if (row.outcome, row.order, row.version) != (decided[0].outcome, decided[0].order, decided[0].version):
-            sentence = f"{decided[0].name} was answered with version {decided[0].version}, and again with {row.version}"
-            found.add("double effect", sentence, decided[0].name, row.name)
-    unknown = [row for row in rows if row.outcome == "unknown"]
-    told = (decided or unknown or rows)[0]
-    return replace(told, called=min(row.called for row in rows))
-
-
-def _refusals_and_torn_reads(once: Sequence[Operation], found: Found) -> None:
-    for row in once:
         if row.problem == "torn-read":
             found.add("torn read", f"{row.name} met a document that nobody wrote whole", row.name)
-        _stated_and_granted(row, found)
+    for row in once:
+        decided = row.kind in CHANGING and row.outcome in {"done", "refused"}
+        if decided and (row.version is None or row.count is None):
+            found.add("miscount", f"{row.name} was answered without a version and a count", row.name)
         wanted = 1 if row.partial else row.quantity
         if row.outcome == "refused" and row.kind in {"buy", "hold"} and row.count is not None and row.count >= wanted:
             sentence = f"{row.name} was refused {row.quantity} tickets while {row.count} were left"
             found.add("undersell", sentence, row.name, size=row.count)
-
-
-def _stated_and_granted(row: Operation, found: Found) -> None:
-    """Check that a reply states what it must, and that a sale grants what was asked, or what was left of it."""
-    if row.kind not in CHANGING or row.outcome not in {"done", "refused"}:
-        return
-    if row.version is None or row.count is None:
-        found.add("miscount", f"{row.name} was answered without a version and a count", row.name)
-    elif row.outcome == "done" and row.kind in {"buy", "hold"}:
-        there = row.count + len(row.tickets)
-        due = min(row.quantity, there) if row.partial else row.quantity
-        if len(row.tickets) != due:
-            sentence = f"{row.name} asked for {row.quantity} of {there} tickets and got {len(row.tickets)}"
-            found.add("miscount", sentence, row.name, size=abs(len(row.tickets) - due))
 
 
 def _placed(once: Sequence[Operation], journal: Sequence[Change] | None, start: Start, found: Found) -> _Versions:
@@ -178,16 +148,35 @@ def _placed(once: Sequence[Operation], journal: Sequence[Change] | None, start: 
 
 def _place_recorded(versions: _Versions, once: Sequence[Operation], journal: Sequence[Change]) -> None:
     """Place what the journal has and nobody was told of: unknown outcomes, and holds that expired by themselves."""
-    owners = {conservation.identity(row): row for row in once if row.kind in CHANGING}
-    told = {(row.order, conservation.RECORDED_AS[row.kind]) for row in owners.values() if row.outcome == "done"}
+    owners = conservation.asked(once)
+    done = [row for row in owners.values() if row.outcome == "done"]
+    told = {(row.order, conservation.RECORDED_AS[row.kind], row.version) for row in done}
     held = {change.order for change in journal if change.status == "held"}
     for change in journal:
-        if (change.order, change.status) not in told:
+        if (change.order, change.status, change.version) not in told:
             kind, whose = kind_of(change, held)
-            delta = (1 if kind == "expire" else CHANGING[kind]) * len(change.tickets)
+            delta = conservation.ADDED[kind] * len(change.tickets)
             owner = owners.get(whose)
             name, called = (owner.name, owner.called) if owner else (f"{change.status} {change.order}", -math.inf)
             versions[change.version].changes.append(_Placed(name, called, math.inf, delta, change.count))
+
+
+def _untold(versions: _Versions) -> list[tuple[int, int]]:
+    """Return versions, and how many tickets they sold to somebody who was never told which."""
+    return [
+        (version, -row.delta)
+        for version, place in versions.items()
+        for row in place.changes
+        if row.count is None and row.delta is not None
+    ]
+
+
+def _before_the_start(versions: _Versions, start: Start, found: Found) -> None:
+    for version in sorted(version for version in versions if version <= start.version):
+        for row in versions[version].changes:
+            found.add("lost update", f"{row.name} made version {version}, which was there at the start", row.name)
+        for row in versions[version].observers if version < start.version else ():
+            found.add("stale read", f"{row.name} saw version {version}, and the start was {start.version}", row.name)
 
 
 def _lost_updates(versions: _Versions, found: Found) -> None:
@@ -207,17 +196,18 @@ def _counts(versions: _Versions, start: Start, found: Found) -> None:
         place = versions[version]
         now: set[int | None] = {start.count} if version == start.version else set()
         for row in place.changes:
-            possible = {None if None in (count, row.delta) else count + row.delta for count in before}  # type: ignore[operator]
+            possible = {None if None in (count, row.delta) else count + row.delta for count in before}  # type: ignore[operator]  # neither is None
             now |= possible if row.count is None else {row.count}
             if row.count is not None and None not in possible and row.count not in possible:
                 off = min(abs(row.count - count) for count in possible if count is not None)
                 sentence = f"{row.name} left {row.count} tickets at version {version}, where {_either(possible)} follow"
                 found.add("miscount", sentence, row.name, size=off)
-            if row.count is not None and not 0 <= row.count <= start.capacity:
-                found.add("miscount", f"{row.name} left {row.count} tickets of {start.capacity}", row.name)
         for row in place.observers:
             if now and None not in now and row.count not in now:
                 found.add("miscount", f"{row.name} saw {row.count} tickets at version {version}, not {_either(now)}")
+        for count in now:
+            if count is not None and not 0 <= count <= start.capacity:
+                found.add("miscount", f"{count} tickets of {start.capacity} are left at version {version}")
         before = now or {None}
 
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Literal
+from operator import itemgetter
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from loadtest.findings import Found
+    from loadtest.findings import Anomaly, Found
     from loadtest.history import Change, Operation
 
 CHANGING = {"buy": -1, "hold": -1, "confirm": 0, "cancel": 1}
 """What each kind of operation that changes an event adds to the count, for each of its tickets."""
+
+ADDED = CHANGING | {"expire": 1}
+"""The same, and for a hold that expires by itself."""
+
+FOLLOWS = {"buy": {""}, "hold": {""}, "confirm": {"held"}, "cancel": {"held", "sold"}, "expire": {"held"}}
+"""What an order must be for each kind of change to follow: not there yet (""), held, or sold."""
 
 RECORDED_AS = {"buy": "sold", "hold": "held", "confirm": "sold", "cancel": "cancelled"}
 
@@ -39,6 +46,24 @@ def kind_of(change: Change, held: set[str]) -> tuple[Literal["buy", "hold", "con
             return "buy", ("buy", change.buyer)
 
 
+class _Step(NamedTuple):
+    """A change as clients were told of it, or else as the journal has it."""
+
+    version: int
+    called: int
+    kind: str
+    order: str
+    name: str
+    tickets: tuple[int, ...]
+
+
+def asked(once: Iterable[Operation]) -> dict[Identity, Operation]:
+    """Return what was asked for, by identity. One that may have happened goes before one that did not."""
+    rows = [row for row in once if row.kind in CHANGING]
+    may = {identity(row): row for row in rows if row.outcome in {"done", "unknown"}}
+    return {identity(row): row for row in rows if row.outcome not in {"done", "unknown"}} | may
+
+
 def check(once: Sequence[Operation], journal: Sequence[Change] | None, capacity: int, count: int, found: Found) -> None:
     """Check that nothing is made or lost between replies, journal, tickets and the final count.
 
@@ -47,8 +72,35 @@ def check(once: Sequence[Operation], journal: Sequence[Change] | None, capacity:
     if journal is not None:
         _replies_are_recorded(once, journal, found)
         _records_were_asked_for(once, journal, found)
-    _tickets(once, journal, capacity, count, found)
+    for row in once:
+        if row.outcome == "done":
+            _amount(row, row.tickets, row.count, found)
+    steps = _steps(once, journal)
+    _lives(steps, found, known=count == capacity)
+    # Without a journal, a cancellation of unknown outcome may have freed its tickets.
+    open_end = {row.order for row in once if journal is None and (row.kind, row.outcome) == ("cancel", "unknown")}
+    _tickets([step for step in steps if step.order not in open_end], capacity, count, found)
     _sum(once, journal, count, found)
+
+
+def check_untold(once: Sequence[Operation], untold: Sequence[tuple[int, int]], capacity: int, found: Found) -> None:
+    """Check that those who were never told their tickets (``untold``: version, how many) can have had tickets.
+
+    Whatever is sold later, or owned at the end, was not theirs: each needs enough others, and so do all up to each.
+    """
+    if not untold:
+        return
+    steps = _steps(once, None)
+    owned: set[int] = set()
+    for step in steps:
+        owned = owned - set(step.tickets) if ADDED[step.kind] > 0 else owned | set(step.tickets)
+    need = sum(quantity for _, quantity in untold)
+    for version, quantity in sorted(untold, reverse=True):
+        while steps and steps[-1].version > version:
+            owned |= set(steps.pop().tickets)
+        if need > capacity - len(owned):
+            found.add("double sale", f"of version {version} and those before it, {need} tickets are sold again later")
+        need -= quantity
 
 
 def _replies_are_recorded(once: Sequence[Operation], journal: Sequence[Change], found: Found) -> None:
@@ -56,7 +108,7 @@ def _replies_are_recorded(once: Sequence[Operation], journal: Sequence[Change], 
     for row in once:
         if row.kind not in CHANGING or row.outcome != "done":
             continue
-        change = recorded.get((row.order, RECORDED_AS[row.kind]))  # type: ignore[arg-type]
+        change = recorded.get((row.order, RECORDED_AS[row.kind]))  # type: ignore[arg-type]  # a kind that changes has its status here
         if change is None:
             sentence = f"{row.name} was acknowledged (version {row.version}) and is not in the journal"
             found.add("phantom order", sentence, row.name, size=len(row.tickets))
@@ -67,11 +119,13 @@ def _replies_are_recorded(once: Sequence[Operation], journal: Sequence[Change], 
 
 
 def _records_were_asked_for(once: Sequence[Operation], journal: Sequence[Change], found: Found) -> None:
-    asked = {identity(row): row for row in once if row.kind in CHANGING}
+    owners = asked(once)
     held = {change.order for change in journal if change.status == "held"}
+    buyers = {row.order: row.name for row in once if row.kind in {"buy", "hold"} and row.outcome == "done"}
+    recorded: defaultdict[Identity, list[Change]] = defaultdict(list)
     for change in journal:
         kind, whose = kind_of(change, held)
-        owner = asked.get(whose)
+        owner = owners.get(whose)
         if kind == "expire":
             continue
         if owner is None:
@@ -81,21 +135,74 @@ def _records_were_asked_for(once: Sequence[Operation], journal: Sequence[Change]
                 f"{owner.name} was told that nothing was done, and the journal has it at version {change.version}"
             )
             found.add("ghost order", sentence, owner.name)
-        elif owner.outcome == "done" and (owner.order, owner.version) != (change.order, change.version):
+        else:
+            recorded[whose].append(change)
+    for whose, changes in recorded.items():
+        owner = owners[whose]
+        told = [row for row in changes if owner.outcome == "unknown" or _agree(owner, row)]
+        for change in [row for row in changes if row not in told] + told[1:]:
             sentence = f"{owner.name} was told version {owner.version}, and the journal has it at {change.version} too"
             found.add("double effect", sentence, owner.name)
+        if owner.outcome == "unknown":
+            _amount(owner, changes[0].tickets, changes[0].count, found)
+            if owner.kind in {"buy", "hold"} and changes[0].order in buyers:
+                other = buyers[changes[0].order]
+                sentence = f"{other} was acknowledged, and the journal has its order for {owner.name}"
+                found.add("phantom order", sentence, other, owner.name)
 
 
-def _tickets(
-    once: Sequence[Operation], journal: Sequence[Change] | None, capacity: int, count: int, found: Found
-) -> None:
+def _agree(row: Operation, change: Change) -> bool:
+    return (row.order, row.version) == (change.order, change.version)
+
+
+def _amount(row: Operation, tickets: tuple[int, ...], count: int | None, found: Found) -> None:
+    """Check that ``row`` got what it asked for; if it takes what is there, that was less only where all was taken."""
+    short = row.partial and 0 < len(tickets) < row.quantity and count in {0, None}
+    if row.kind in {"buy", "hold"} and len(tickets) != row.quantity and not short:
+        sentence = f"{row.name} asked for {row.quantity} tickets and got {len(tickets)}, with {count} left"
+        found.add("undersell" if len(tickets) < row.quantity else "miscount", sentence, row.name)
+
+
+def _steps(once: Sequence[Operation], journal: Sequence[Change] | None) -> list[_Step]:
+    """Return all changes in the order of their versions: what was acknowledged, and what else the journal has."""
+    done = [row for row in once if row.kind in CHANGING and row.outcome == "done"]
+    steps = [_Step(row.version or 0, row.called, row.kind, row.order, row.name, row.tickets) for row in done]
+    told = {(row.order, RECORDED_AS[row.kind]) for row in done}
+    held = {change.order for change in journal or () if change.status == "held"}
+    for change in journal or ():
+        if (change.order, change.status) not in told:
+            kind, _ = kind_of(change, held)
+            name = change.buyer or change.order
+            steps.append(_Step(change.version, 0, kind, change.order, name, change.tickets))
+    return sorted(steps, key=itemgetter(0, 1))
+
+
+def _lives(steps: Sequence[_Step], found: Found, *, known: bool) -> None:
+    """Follow each order: it begins and ends once, and keeps its tickets. ``known``: none is older than the start."""
+    orders: dict[str, tuple[str, tuple[int, ...]]] = {}
+    for step in steps:
+        status, tickets = orders.get(step.order, ("", step.tickets))
+        orders[step.order] = (RECORDED_AS.get(step.kind, "expired"), step.tickets)
+        wrong = status not in FOLLOWS[step.kind] and (status or known)
+        if wrong or tickets != step.tickets:
+            sentence = (
+                f"{step.kind} of {step.order} at version {step.version}, tickets {_some(step.tickets)}: "
+                f"it was {status or 'not there'}, tickets {_some(tickets)}"
+            )
+            anomaly: Anomaly = ("double effect" if status else "ghost order") if wrong else "miscount"
+            found.add(anomaly, sentence, step.name)
+
+
+def _tickets(steps: Sequence[_Step], capacity: int, count: int, found: Found) -> None:
     """Follow each ticket from owner to owner, in the order of the versions."""
+    buyers = {step.order: step.name for step in steps if ADDED[step.kind] < 0}
     owners: defaultdict[int, list[str]] = defaultdict(list)
     crowds: dict[int, list[str]] = {}
     sold = 0
-    for sign, name, tickets in _moves(once, journal):
-        sold -= sign * len(tickets)
-        for ticket in tickets:
+    for step in steps:
+        sign, name = ADDED[step.kind], buyers.get(step.order, step.name)
+        sold -= sign * len(step.tickets)
+        for ticket in step.tickets if sign else ():
             if sign > 0:
                 if name in owners[ticket]:
                     owners[ticket].remove(name)
@@ -109,27 +216,8 @@ def _tickets(
         sentence = f"ticket {ticket} was sold to {', to '.join(crowd[:3])}{' and others' * (len(crowd) > 3)}"  # noqa: PLR2004  # enough names
         found.add("double sale", sentence, *crowd, size=len(crowd))
     if sold > count:
-        found.add(
-            "oversell", f"{sold} tickets were sold, and there were {count}", size=sold - count, times=sold - count
-        )
-
-
-def _moves(once: Sequence[Operation], journal: Sequence[Change] | None) -> Iterator[tuple[int, str, tuple[int, ...]]]:
-    """Yield -1 (sold or held) or +1 (given back), the order, and its tickets, in the order of the versions."""
-    acknowledged = [row for row in once if row.outcome == "done" and CHANGING.get(row.kind)]
-    moves = [
-        (row.version or 0, row.called, CHANGING[row.kind], row.order, row.name, row.tickets) for row in acknowledged
-    ]
-    told = {(row.order, RECORDED_AS[row.kind]) for row in acknowledged}
-    held = {change.order for change in journal or () if change.status == "held"}
-    for change in journal or ():
-        kind, _ = kind_of(change, held)
-        sign = 1 if kind == "expire" else CHANGING[kind]
-        if sign and (change.order, change.status) not in told:
-            moves.append((change.version, 0, sign, change.order, change.buyer or change.order, change.tickets))
-    buyers = {order: name for _, _, sign, order, name, _ in moves if sign < 0}
-    for _, _, sign, order, name, tickets in sorted(moves, key=lambda move: move[:3]):
-        yield sign, buyers.get(order, name), tickets
+        sentence = f"{sold} tickets were sold, and there were {count}"
+        found.add("oversell", sentence, size=sold - count, times=sold - count)
 
 
 def _sum(once: Sequence[Operation], journal: Sequence[Change] | None, count: int, found: Found) -> None:
@@ -140,13 +228,10 @@ def _sum(once: Sequence[Operation], journal: Sequence[Change] | None, count: int
     unknown = any(row.kind in CHANGING and row.outcome == "unknown" for row in once)
     if last is None or last.called < ended or (journal is None and unknown):
         return
-    if journal is not None:
-        held = {change.order for change in journal if change.status == "held"}
-        kinds = [(kind_of(change, held)[0], change.tickets) for change in journal]
-        taken = -sum((1 if kind == "expire" else CHANGING[kind]) * len(tickets) for kind, tickets in kinds)
-    else:
-        done = [row for row in once if row.kind in CHANGING and row.outcome == "done"]
-        taken = -sum(CHANGING[row.kind] * len(row.tickets) for row in done)
+    # Who looked at a version cannot know what was changed after it: an unknown outcome, or a hold that expired.
+    changes = _steps(once, None) if journal is None else _steps((), journal)
+    steps = [step for step in changes if last.version is None or step.version <= last.version]
+    taken = -sum(ADDED[step.kind] * len(step.tickets) for step in steps)
     if last.count is not None and taken + last.count != count:
         found.add("miscount", f"{taken} tickets were sold and {last.count} are left at the end, of {count}", last.name)
 

@@ -37,9 +37,9 @@ class LeanAdapter(BaseAdapter):
     def send(  # the interface of requests
         self,
         request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: FBT001, FBT002
+        stream: bool = False,  # noqa: FBT001, FBT002  # the interface of requests
         timeout: float | tuple[float, float] | tuple[float, None] | None = None,
-        verify: bool | str = True,  # noqa: FBT001, FBT002
+        verify: bool | str = True,  # noqa: FBT001, FBT002  # the interface of requests
         cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
         proxies: Mapping[str, str] | None = None,
     ) -> requests.Response:
@@ -66,7 +66,7 @@ class LeanAdapter(BaseAdapter):
             self._connection.close()
             self._connection = None
 
-    def _connected(self, host: str, port: int, timeout: Any) -> http.client.HTTPConnection:  # noqa: ANN401
+    def _connected(self, host: str, port: int, timeout: Any) -> http.client.HTTPConnection:  # noqa: ANN401  # as requests has it
         if self._connection is None:
             connection = http.client.HTTPConnection(host, port, timeout=timeout)
             try:

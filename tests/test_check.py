@@ -227,12 +227,17 @@ def test_a_count_that_does_not_follow_is_a_miscount() -> None:
 
 
 def test_a_sale_grants_what_was_asked_or_what_was_left_of_it() -> None:
-    """Less than asked, more than asked, or fewer than there were with ``partial``: each is a miscount."""
-    for quantity, partial, granted in [(3, False, 1), (1, False, 3), (3, True, 2)]:
+    """Less than asked, or than there were with ``partial``, is an undersell; more than asked is a miscount."""
+    cases: list[tuple[int, bool, int, Anomaly]] = [
+        (3, False, 1, "undersell"),
+        (1, False, 3, "miscount"),
+        (3, True, 2, "undersell"),
+    ]
+    for quantity, partial, granted, anomaly in cases:
         history = Written()
         told = history.sold("ann", (0, 1), 1, range(1, granted + 1), 10 - granted)
         history.operations[0] = replace(told, quantity=quantity, partial=partial)
-        assert history.found(left=10 - granted) == {"miscount": 1}
+        assert history.found(left=10 - granted) == {anomaly: 1}
     history = Written(capacity=2)
     told = history.sold("ann", (0, 1), 1, range(1, 3), 0)
     history.operations[0] = replace(told, quantity=5, partial=True)
