@@ -2,21 +2,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test serve lock docs clean
+.PHONY: help setup demo test bench serve lock docs clean
 
 help:
 	@echo "make demo   compare the locks: which one never sells a ticket twice, and what it costs"
 	@echo "make test   all tests, with lint, types and import contracts"
+	@echo "make bench  how fast the check and the load generator are (about a minute, on a quiet machine)"
 	@echo "make serve  the service on http://127.0.0.1:8000, tickets in ./data (settings: TURNSTILE_...)"
 	@echo "make docs   make the generated parts of the documents again"
 	@echo "make lock   choose the newest dependencies that pyproject.toml allows"
+	@echo "make setup  set up .venv (the others do it by themselves)   make clean  remove .venv"
 
 setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON) here: make PYTHON=/path/to/python3 ..."; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "turnstile needs Python 3.11 or newer, and $(PYTHON) is older: make PYTHON=python3.13 ..."; exit 2; }
-	@echo "setting up .venv"
+	@echo "setting up .venv (some seconds)"
 	@$(PYTHON) -m venv --clear .venv || { echo "python's venv is missing: on Debian, apt install python3-venv"; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -27,6 +30,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest
+
+bench: setup
+	@$(BIN)/python bench/check_million.py
+	@$(BIN)/python bench/client_rate.py
 
 serve: setup
 	@$(BIN)/python -m service
