@@ -56,7 +56,7 @@ def history(size: int) -> tuple[list[Operation], list[Change], Start]:
                 count=left,
                 tickets=tickets,
                 order=order,
-            )  # fmt: skip
+            )
         )
         journal.append(Change(version, order, name, tickets, left))
     return operations, journal, Start(capacity, capacity)

@@ -30,6 +30,22 @@ COLUMNS = (
     "verdict",
 )
 
+DETAILS = (
+    "mode",
+    "p90 ms",
+    "p99.9 ms",
+    "wait ms",
+    "hold ms",
+    "queue ms",
+    "lock idle",
+    "fair clients",
+    "fair workers",
+    "cpu ms/sale",
+    "load gen.",
+)
+"""The second table: latencies in the tail, where the time of the middle order went, the share of the time in which
+somebody waited and nobody was inside, Jain's index over clients and workers, and processor time."""
+
 STYLES = {"as claimed": "green", "broke its word": "bold red", "could not tell": "yellow"}
 
 
@@ -64,6 +80,32 @@ def table(results: Sequence[Result], title: str) -> Table:
         *cells, word = row(result)
         shown.add_row(*cells, f"[{STYLES[word]}]{word}[/]")
     return shown
+
+
+def details(results: Sequence[Result]) -> Table:
+    """Return where the time went and how evenly it fell, as a table for the terminal."""
+    shown = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in DETAILS:
+        shown.add_column(name.replace(" ", "\n"), justify="left" if name == "mode" else "right", no_wrap=True)
+    for result in results:
+        if result.measured is not None:
+            shown.add_row(result.mode, *_detail_cells(result.measured))
+    return shown
+
+
+def _detail_cells(measured: Measured) -> list[str]:
+    inside, cost = measured.inside, measured.cost
+    times = (inside.wait_ms, inside.hold_ms, inside.queue_ms) if inside else (None, None, None)
+    return [
+        f"{measured.p90_ms:.0f}",
+        f"{measured.p999_ms:.0f}",
+        *("-" if value is None else f"{value:.1f}" for value in times),
+        f"{inside.idle_share:.0%}" if inside else "-",
+        f"{measured.by_client.jain:.2f}",
+        f"{measured.by_worker.jain:.2f}",
+        f"{cost.cpu_ms_per_sale:.1f}" if cost and cost.cpu_ms_per_sale is not None else "-",
+        f"{cost.client_share:.0%}" if cost else "-",
+    ]
 
 
 def sentences(results: Sequence[Result], stories: dict[str, list[Story]]) -> list[str]:

@@ -87,6 +87,7 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
             click.echo(report.markdown(results), nl=False)
             return code
         console.print(report.table(results, place.resolve().name))
+        console.print(report.details(results))
         for line in (
             *report.sentences(results, stories),
             *report.ratios(results, ceiling),
