@@ -13,6 +13,7 @@ from service.modes.naive import Naive
 from service.modes.no_lock import NoLock
 from service.modes.process_lock import ProcessLock
 from service.modes.thread_lock import ThreadLock
+from service.modes.ticket_lock import TicketLock
 from service.settings import wrong
 from service.stores import recovery
 from service.stores.json_file import JsonFile
@@ -30,9 +31,12 @@ MODES: dict[str, Build] = {
     ThreadLock.name: ThreadLock,
     ProcessLock.name: ProcessLock,
     FileLock.name: FileLock,
+    TicketLock.name: TicketLock,
 }
 
-CLAIMS: dict[str, Claim] = {mode.name: mode.claim for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock)}
+CLAIMS: dict[str, Claim] = {
+    mode.name: mode.claim for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock)
+}
 
 
 def build(settings: Settings) -> tuple[Mode, list[str]]:

@@ -16,6 +16,7 @@ import requests
 
 from loadtest import serve
 from service import settings
+from service.catalogue import CLAIMS
 from service.settings import Settings, WrongSetting
 from tests.processes import alive_of
 
@@ -62,7 +63,7 @@ def test_every_flag_has_a_variable_and_the_flag_wins() -> None:
 
 
 WRONG = {
-    ("mode", "best"): "one of naive, no_lock, thread_lock, process_lock, file_lock",
+    ("mode", "best"): f"one of {', '.join(CLAIMS)}",
     ("workers", "0"): "a whole number from 1 to 64",
     ("workers", "two"): "a whole number from 1 to 64",
     ("threads", "1.5"): "a whole number from 1 to 256",
@@ -143,7 +144,7 @@ def test_a_second_service_on_the_same_data_is_refused(
     assert f"data directory {directory} is in use by a service in mode file_lock (process " in ended.stderr
 
 
-@pytest.mark.parametrize("mode", ["naive", "no_lock", "thread_lock", "process_lock", "file_lock"])
+@pytest.mark.parametrize("mode", CLAIMS)
 def test_every_mode_sells_over_http(served: Callable[..., Service], http: requests.Session, mode: str) -> None:
     """Started as a stranger would, in several workers of several threads."""
     url = served(mode).url

@@ -1,0 +1,47 @@
+"""Take a number: whoever comes first is served first.
+
+How it keeps others out: each order takes the next number from a file beside the tickets and locks the byte of that
+number; it sleeps in the kernel until all lower bytes are free (``turns.py`` has the locks).
+How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the byte of a
+holder, and of a waiter, when it dies.
+What it leaves undone: a paused holder keeps its turn, and everyone behind waits until their deadline.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.mode import Claim, Decide
+from service.turns import Turns
+
+if TYPE_CHECKING:
+    from service.rules import Command, Reply
+    from service.stores.json_file import JsonFile
+
+
+class TicketLock:
+    name = "ticket_lock"
+    claim = Claim(
+        reach="processes",
+        survives=("killed holder", "power loss"),
+        waits="sleeps in the kernel",
+        fair=True,
+        price="pays for an fsync with every order, and a slow one holds up all who came later",
+    )
+
+    def __init__(self, store: JsonFile, decide: Decide, wait_s: float) -> None:
+        self.store = store
+        self._decide = decide
+        self._wait_s = wait_s
+
+    def open(self) -> None:
+        self.store.open()
+        self._turns = Turns(self.store.directory / "tickets.queue")
+
+    def execute(self, command: Command) -> Reply:
+        with self._turns.turn(self._wait_s):
+            page = self.store.read(command)
+            decision = self._decide(page, command)
+            if decision.page != page:
+                self.store.write(decision.page)
+        return decision.reply

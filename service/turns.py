@@ -1,0 +1,104 @@
+"""Take a number: first come, first served, across processes and threads of one machine.
+
+Whoever comes takes the next number from a file, and locks the byte of that number in it with an open-file-description
+lock (fcntl(2), ``F_OFD_SETLK``). Whoever has number n waits, asleep in the kernel, until all lower bytes are free:
+first for the byte before its own, so that one who leaves wakes one, and then for all of them, because the one before
+may have died while others before *it* were still there. The kernel frees the byte of a holder, and of a waiter, when it
+dies, so the dead neither block anyone nor let anyone pass.
+
+The file is never deleted: a deleted name would let two queues form. Numbers have 62 bits; at a million a second they
+last for a hundred thousand years.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from service.mode import Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+COUNTER_BYTES = 8
+FIRST = 1 << 10
+"""The byte of number 0: far enough behind the counter that the two never touch."""
+WAITERS_MAX = 4096
+"""Most threads of a process that may sleep in the kernel at once, those included that nobody waits for any more."""
+
+
+class Turns:
+    """The queue at one file. Make it in each worker, after the fork."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # A thread that sleeps in fcntl cannot be woken at a deadline, so it is not the order's own that sleeps.
+        self._sleepers = ThreadPoolExecutor(WAITERS_MAX, thread_name_prefix="turns")
+        os.close(self._opened())
+
+    @contextmanager
+    def turn(self, wait_s: float) -> Iterator[int]:
+        """Wait until all who came before have left, and let nobody past meanwhile. Yield the number.
+
+        Raises ``Busy`` after ``wait_s`` seconds; who was behind moves up at once.
+        """
+        # An open file description of its own: threads that shared one would share its locks.
+        place = self._opened()
+        asleep: Future[None] | None = None
+        try:
+            number = _take_number(place)
+            if not _none_before(place, number):
+                asleep = self._sleepers.submit(_sleep_until_none_before, place, number)
+                try:
+                    asleep.result(wait_s)
+                except TimeoutError:
+                    raise Busy(wait_s) from None
+            yield number
+        finally:
+            if asleep is None or asleep.done() or asleep.cancel():
+                os.close(place)
+            else:
+                # Who sleeps there still holds the file; the byte, for which others wait, is given back now.
+                _lock(place, fcntl.F_UNLCK, FIRST + number, 1)
+                asleep.add_done_callback(lambda _: os.close(place))
+
+    def _opened(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def _take_number(place: int) -> int:
+    """Take the next number and lock its byte, before anyone can take the one after it."""
+    _lock(place, fcntl.F_WRLCK, 0, COUNTER_BYTES, wait=True)
+    number = int.from_bytes(os.pread(place, COUNTER_BYTES, 0), "big")
+    os.pwrite(place, (number + 1).to_bytes(COUNTER_BYTES, "big"), 0)
+    _lock(place, fcntl.F_WRLCK, FIRST + number, 1)
+    _lock(place, fcntl.F_UNLCK, 0, COUNTER_BYTES)
+    return number
+
+
+def _none_before(place: int, number: int) -> bool:
+    """Tell whether all lower bytes are free."""
+    try:
+        if number:
+            _lock(place, fcntl.F_RDLCK, FIRST, number)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sleep_until_none_before(place: int, number: int) -> None:
+    _lock(place, fcntl.F_RDLCK, FIRST + number - 1, 1, wait=True)
+    _lock(place, fcntl.F_RDLCK, FIRST, number, wait=True)
+
+
+def _lock(place: int, kind: int, start: int, length: int, *, wait: bool = False) -> None:
+    """Lock or unlock bytes for this open file description. Raises ``BlockingIOError`` if they are not free."""
+    # struct flock as the kernel has it: l_type, l_whence, l_start, l_len, l_pid (0 for these locks).
+    request = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
+    fcntl.fcntl(place, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, request)

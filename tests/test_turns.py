@@ -1,0 +1,207 @@
+"""Take a number: one at a time, in the order of arrival, whoever dies or gives up; across processes and threads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from multiprocessing import connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service import turns
+from service.mode import Busy
+from service.turns import COUNTER_BYTES, Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from multiprocessing.connection import Connection
+
+FORK = multiprocessing.get_context("fork")
+PATIENCE_S = 20.0
+LONG_S = 30.0
+
+
+class Waiter:
+    """A process that takes a number, says when its turn has come, and leaves when it is told."""
+
+    def __init__(self, path: Path, wait_s: float = LONG_S) -> None:
+        self._path, self._wait_s = path, wait_s
+        self.told, self._tell = FORK.Pipe(duplex=False)
+        self._leave, self._let_leave = FORK.Pipe(duplex=False)
+        before = taken(path)
+        self.process = FORK.Process(target=self._be, daemon=True)
+        self.process.start()
+        until(lambda: taken(path) > before)
+
+    def _be(self) -> None:
+        try:
+            with Turns(self._path).turn(self._wait_s) as number:
+                self._tell.send(number)
+                self._leave.recv()
+        except Busy:
+            self._tell.send("busy")
+        self._tell.send("left")
+
+    def leave(self) -> None:
+        """Let it leave, and wait until it has."""
+        self._let_leave.send("leave")
+        assert self.told.recv() == "left"
+        self.process.join()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.join()
+
+
+def taken(path: Path) -> int:
+    """Return how many numbers have been taken."""
+    return int.from_bytes(path.read_bytes()[:COUNTER_BYTES], "big") if path.exists() else 0
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def told(*waiters: Waiter) -> list[Connection]:
+    """Return whose turn has come, within a moment that is long enough for the kernel."""
+    return [
+        each
+        for each in connection.wait([waiter.told for waiter in waiters], 0.3)
+        if isinstance(each, connection.Connection)
+    ]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue"
+
+
+def test_turns_come_in_the_order_of_arrival(path: Path) -> None:
+    """Six processes, one after the other; nobody else has a turn before the one before has left."""
+    waiters = [Waiter(path) for _ in range(6)]
+    for number, waiter in enumerate(waiters):
+        assert told(*waiters[number:]) == [waiter.told]
+        assert waiter.told.recv() == number
+        waiter.leave()
+
+
+def test_a_killed_waiter_neither_blocks_nor_lets_anyone_pass(path: Path) -> None:
+    """The one behind it wakes, sees that others before it are still there, and sleeps on."""
+    first, second, third, fourth = (Waiter(path) for _ in range(4))
+    assert first.told.recv() == 0
+    third.kill()
+    assert told(second, fourth) == []
+    first.leave()
+    assert told(second, fourth) == [second.told]
+    assert second.told.recv() == 1
+    second.leave()
+    assert fourth.told.recv() == 3
+    fourth.leave()
+
+
+def test_the_kernel_frees_the_turn_of_a_killed_holder(path: Path) -> None:
+    """At once, for the next in order."""
+    first, second, third = (Waiter(path) for _ in range(3))
+    assert first.told.recv() == 0
+    first.kill()
+    assert told(second, third) == [second.told]
+    second.leave() if second.told.recv() == 1 else pytest.fail("the wrong one")
+    assert third.told.recv() == 2
+    third.leave()
+
+
+def test_who_gives_up_at_the_deadline_lets_those_behind_move_up_and_nobody_pass(path: Path) -> None:
+    """The thread that sleeps for it sleeps on, but its number is free: the next one's turn comes after the first."""
+    first = Waiter(path)
+    assert first.told.recv() == 0
+    impatient = Waiter(path, wait_s=0.05)
+    third = Waiter(path)
+    assert impatient.told.recv() == "busy"
+    assert told(third) == []
+    first.leave()
+    assert third.told.recv() == 2
+    third.leave()
+    impatient.process.join(PATIENCE_S)
+    assert impatient.process.exitcode == 0
+
+
+def test_a_wait_of_nothing_is_a_look(path: Path) -> None:
+    """Free: in. Taken: busy, at once, and nothing is left open."""
+    queue = Turns(path)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with queue.turn(0) as number:
+        assert number == 0
+        with pytest.raises(Busy), queue.turn(0):
+            pytest.fail("two were inside")
+    with queue.turn(0) as number:
+        assert number == 2
+    until(lambda: len(list(Path("/proc/self/fd").iterdir())) == before)
+
+
+def test_numbers_have_62_bits(path: Path) -> None:
+    """Beyond what 32 bits hold, and up to where the byte of a number would leave what the kernel can lock."""
+    for start in (2**32 - 1, 2**62):
+        path.write_bytes(start.to_bytes(COUNTER_BYTES, "big"))
+        first, second = Waiter(path), Waiter(path)
+        assert first.told.recv() == start
+        assert told(second) == []
+        first.leave()
+        assert second.told.recv() == start + 1
+        second.leave()
+
+
+def test_threads_and_processes_wait_in_one_queue(path: Path) -> None:
+    """Never two inside, and a number for each turn; four threads in each of four processes."""
+    inside, entered = FORK.Value("i", 0, lock=False), FORK.Value("i", 0, lock=False)
+    overlaps = FORK.Value("i", 0, lock=False)
+
+    def be_thread(queue: Turns) -> None:
+        for _ in range(25):
+            with queue.turn(LONG_S):
+                inside.value += 1
+                overlaps.value += inside.value != 1
+                entered.value += 1
+                inside.value -= 1
+
+    def be_process() -> None:
+        queue = Turns(path)
+        threads = [threading.Thread(target=be_thread, args=(queue,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    processes = [FORK.Process(target=be_process) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert overlaps.value == 0
+    assert entered.value == taken(path) == 4 * 4 * 25
+
+
+def test_waiting_does_not_poll(path: Path) -> None:
+    """Who waits asks the kernel a handful of times, however long it takes."""
+    asked: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        lock = turns._lock  # noqa: SLF001  # to count its calls
+
+        def counted(*arguments: int, **how: bool) -> None:
+            asked.append(1)
+            lock(*arguments, **how)
+
+        patch.setattr(turns, "_lock", counted)
+        queue = Turns(path)
+        with queue.turn(LONG_S):
+            before = len(asked)
+            with pytest.raises(Busy), queue.turn(0.5):
+                pytest.fail("two were inside")
+            assert len(asked) - before <= 6
