@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from service import rules
 from service.modes.file_lock import FileLock
+from service.modes.group_commit import GroupCommit
 from service.modes.naive import Naive
 from service.modes.no_lock import NoLock
 from service.modes.process_lock import ProcessLock
@@ -32,10 +33,11 @@ MODES: dict[str, Build] = {
     ProcessLock.name: ProcessLock,
     FileLock.name: FileLock,
     TicketLock.name: TicketLock,
+    GroupCommit.name: GroupCommit,
 }
 
 CLAIMS: dict[str, Claim] = {
-    mode.name: mode.claim for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock)
+    mode.name: mode.claim for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, GroupCommit)
 }
 
 
@@ -51,7 +53,7 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
     if settings.trace is None:
         return make(JsonFile(settings.data), decide, settings.wait_s), claimed.mended
     store = TracedJsonFile(settings.data)
-    return Traced(make(store, decide, settings.wait_s), store, settings.trace), claimed.mended
+    return Traced(make(store, store.deciding(decide), settings.wait_s), store, settings.trace), claimed.mended
 
 
 def deciding(think_s: float) -> Decide:

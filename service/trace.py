@@ -1,15 +1,16 @@
 """A trace of every order, for a load test that wants to show who stood where when two sales collided.
 
 Written only when ``TURNSTILE_TRACE`` names a folder. Each worker appends a JSON line an order to a file of its own:
-``order``, ``worker`` (its process), ``asked`` (the order came), ``entered`` (it was let in and began to read), ``read``
-and ``version`` (it had read that version), ``left`` (written, and outside again). Times are nanoseconds of
-``time.monotonic_ns()``, one clock for all processes of a machine.
+``order``, ``worker`` (its process), ``asked`` (the order came), ``entered`` (it was let in, alone or with others, and
+began to read), ``read`` and ``version`` (what it was decided on), ``left`` (written, and outside again). Times are
+nanoseconds of ``time.monotonic_ns()``, one clock for all processes of a machine.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -18,23 +19,32 @@ from service.stores.json_file import JsonFile
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.mode import Claim, Mode, Store
-    from service.rules import Command, Page, Reply
+    from service.mode import Claim, Decide, Mode, Store
+    from service.rules import Command, Decision, Page, Reply
 
 
 class TracedJsonFile(JsonFile):
-    """A store that notes when each order read its page, and which version it read."""
+    """A store that notes when each thread began to read."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
+        self._here = threading.local()
         self.noted: dict[str, dict[str, int | None]] = {}
 
     def read(self, command: Command) -> Page:
-        entered = time.monotonic_ns()
-        page = super().read(command)
-        version = page.event.version if page.event else None
-        self.noted[command.order] = {"entered": entered, "read": time.monotonic_ns(), "version": version}
-        return page
+        self._here.entered = time.monotonic_ns()
+        return super().read(command)
+
+    def deciding(self, decide: Decide) -> Decide:
+        """Return ``decide`` with a note of when it was called for each order, and on which version."""
+
+        def noting(page: Page, command: Command) -> Decision:
+            version = page.event.version if page.event else None
+            times = {"entered": self._here.entered, "read": time.monotonic_ns(), "version": version}
+            self.noted[command.order] = times
+            return decide(page, command)
+
+        return noting
 
 
 class Traced:

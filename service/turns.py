@@ -43,10 +43,10 @@ class Turns:
         os.close(self._opened())
 
     @contextmanager
-    def turn(self, wait_s: float) -> Iterator[int]:
+    def turn(self, wait_s: float | None) -> Iterator[int]:
         """Wait until all who came before have left, and let nobody past meanwhile. Yield the number.
 
-        Raises ``Busy`` after ``wait_s`` seconds; who was behind moves up at once.
+        Raises ``Busy`` after ``wait_s`` seconds (``None``: never); who was behind moves up at once.
         """
         # An open file description of its own: threads that shared one would share its locks.
         place = self._opened()
@@ -58,7 +58,7 @@ class Turns:
                 try:
                     asleep.result(wait_s)
                 except TimeoutError:
-                    raise Busy(wait_s) from None
+                    raise Busy(wait_s or 0.0) from None
             yield number
         finally:
             if asleep is None or asleep.done() or asleep.cancel():

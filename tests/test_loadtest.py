@@ -47,11 +47,19 @@ def test_the_demo_catches_three_and_clears_the_others(blog: tuple[Path, subproce
     runs, ended = blog
     assert ended.returncode == 0, ended.stdout + ended.stderr
     modes = figures(runs)
-    assert list(modes) == ["naive", "no_lock", "thread_lock", "process_lock", "file_lock", "ticket_lock"]
+    assert list(modes) == [
+        "naive",
+        "no_lock",
+        "thread_lock",
+        "process_lock",
+        "file_lock",
+        "ticket_lock",
+        "group_commit",
+    ]
     assert {mode["verdict"]["word"] for mode in modes.values()} == {"as claimed"}
     for name in ("naive", "no_lock", "thread_lock"):
         assert modes[name]["checked"]["findings"]
-    for name in ("process_lock", "file_lock", "ticket_lock"):
+    for name in ("process_lock", "file_lock", "ticket_lock", "group_commit"):
         assert modes[name]["checked"] == {"findings": [], "sold": 10, "left": 0}
         assert modes[name]["measured"]["inside"]["hold_ms"] > 200
         assert modes[name]["measured"]["p50_ms"] > 200
@@ -77,7 +85,7 @@ def test_a_run_can_be_judged_again_from_its_files(blog: tuple[Path, subprocess.C
     assert figures(runs) == before
     markdown = loadtest(runs, "check", "runs/latest", "--markdown")
     assert markdown.stdout.splitlines()[0].startswith("| mode | sold | left |")
-    assert len(markdown.stdout.splitlines()) == 7
+    assert len(markdown.stdout.splitlines()) == 9
 
 
 def test_a_mode_that_is_not_what_it_claims_breaks_its_word(blog: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

@@ -32,7 +32,7 @@ from service.stores.document import documents, parsed, private, rendered, rewrit
 from service.stores.sealed import seal, unseal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 ORDER_ID = re.compile(r"[0-9a-f]{32}")
@@ -75,11 +75,17 @@ class JsonFile:
         return Page(event)
 
     def write(self, page: Page) -> None:
-        files, event, line = self._change(page)
+        self.write_all([page])
+
+    def write_all(self, pages: Sequence[Page]) -> None:
+        """Write pages of one event that follow each other: one write and one fsync for all of them, or none is done."""
+        changes = [self._change(page) for page in pages]
+        files, event, _ = changes[-1]
+        lines = b"".join(line for _, _, line in changes)
         spare = _spare(files.document)
         try:
-            _overwrite(spare, rendered(event, os.fstat(files.journal).st_size + len(line)))
-            _append(files.journal, line)
+            _overwrite(spare, rendered(event, os.fstat(files.journal).st_size + len(lines)))
+            _append(files.journal, lines)
         except OSError as error:
             spare.unlink(missing_ok=True)
             raise NotWritten(f"the ticket store cannot be written ({error.strerror}), so nothing was sold") from error
@@ -92,6 +98,10 @@ class JsonFile:
         _append(files.journal, line)
         os.fsync(files.journal)
         _overwrite(files.document, rendered(event, os.fstat(files.journal).st_size))
+
+    def events(self) -> list[str]:
+        """Return the names of all events."""
+        return list(self._files)
 
     def look(self, name: str) -> Event | NoSuchEvent:
         files = self._files.get(name)
@@ -149,14 +159,14 @@ def _caught_up(event: Event, files: _Files, covered: int, size: int) -> tuple[Ev
     return event, size - len(rest)
 
 
-def _append(journal: int, line: bytes) -> None:
-    """Append ``line``, whole or not at all. Raises ``OSError`` if it does not fit."""
+def _append(journal: int, lines: bytes) -> None:
+    """Append ``lines``, all or none. Raises ``OSError`` if they do not fit."""
     start = os.fstat(journal).st_size
-    written = os.write(journal, line)
-    if written < len(line):
+    written = os.write(journal, lines)
+    if written < len(lines):
         # Half a line is no sale. Written again from its middle, it might share the journal with another's line.
         os.ftruncate(journal, start)
-        raise OSError(0, "no room for a whole line in the journal")
+        raise OSError(0, "no room in the journal")
 
 
 def _overwrite(path: Path, text: bytes) -> None:

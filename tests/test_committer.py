@@ -1,0 +1,238 @@
+"""Many orders, one commit: what a batch promises to those in it, and to those who leave."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service import committer
+from service.committer import Committer
+from service.mode import Busy, NotWritten
+from service.rules import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
+from service.turns import Turns
+from tests.counter import Counter, buying, look, sell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+PATIENCE_S = 20.0
+
+
+class Door:
+    """A turn that is given only when the test opens the door."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.asked = threading.Event()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        self.asked.set()
+        assert self.open.wait(PATIENCE_S)
+        yield
+
+
+class Asking:
+    """Someone who asks in a thread of their own, and what they are told."""
+
+    def __init__(self, ask: Callable[[], Reply]) -> None:
+        self.told: Reply | Exception | None = None
+        self._thread = threading.Thread(target=self._run, args=(ask,))
+        self._thread.start()
+
+    def _run(self, ask: Callable[[], Reply]) -> None:
+        try:
+            self.told = ask()
+        except Exception as error:  # noqa: BLE001  # what they are told is what the test is about
+            self.told = error
+
+    def answer(self) -> Reply | Exception | None:
+        self._thread.join(PATIENCE_S)
+        return self.told
+
+
+def nothing(name: str) -> Reply:
+    return NoSuchEvent(name)
+
+
+def ask_all(queue: Committer, number: int) -> list[Asking]:
+    """Ask for ``number`` orders, and return when all of them wait."""
+    asking = []
+    for each in range(number):
+        waiting = queue._waiting.qsize()  # noqa: SLF001  # to know that it waits
+        command = buying(event=str(each))
+        asking.append(Asking(lambda command=command: queue.ask(command, PATIENCE_S)))  # type: ignore[misc]
+        while each and queue._waiting.qsize() == waiting:  # noqa: SLF001
+            assert asking[-1].told is None
+    return asking
+
+
+def test_all_who_wait_are_committed_together_and_each_gets_its_own_reply() -> None:
+    """One call for all of them, in the order of their asking."""
+    door, batches = Door(), []
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        batches.append(len(commands))
+        return [nothing(command.event) for command in commands]
+
+    queue = Committer(door.turn, commit)
+    first = Asking(lambda: queue.ask(buying(event="0"), PATIENCE_S))
+    assert door.asked.wait(PATIENCE_S)
+    others = ask_all(queue, 5)
+    door.open.set()
+    assert first.answer() == nothing("0")
+    assert [each.answer() for each in others] == [nothing(str(number)) for number in range(5)]
+    assert batches == [6]
+
+
+def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is beyond the bound comes with the next one."""
+    monkeypatch.setattr(committer, "BATCH_ORDERS_MAX", 4)
+    door, batches = Door(), []
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        batches.append(len(commands))
+        return [nothing(command.event) for command in commands]
+
+    queue = Committer(door.turn, commit)
+    first = Asking(lambda: queue.ask(buying(), PATIENCE_S))
+    assert door.asked.wait(PATIENCE_S)
+    others = ask_all(queue, 9)
+    door.open.set()
+    assert all(each.answer() is not None for each in [first, *others])
+    assert batches == [4, 4, 2]
+
+
+def test_who_leaves_in_time_was_certainly_not_served() -> None:
+    """The deadline passes before the door opens: busy, and the batch is without them."""
+    door = Door()
+    seen: list[str] = []
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        seen.extend(command.order for command in commands)
+        return [nothing(command.event) for command in commands]
+
+    queue = Committer(door.turn, commit)
+    with pytest.raises(Busy):
+        queue.ask(buying(), 0.05)
+    stays = Asking(lambda: queue.ask(buying(event="stays"), PATIENCE_S))
+    with pytest.raises(Busy):
+        queue.ask(buying(), 0.05)
+    door.open.set()
+    assert stays.answer() == nothing("stays")
+    assert len(seen) == 1
+
+
+def test_who_has_been_taken_waits_for_the_end_whatever_the_deadline() -> None:
+    """What is being written cannot be called off: the answer is the true one."""
+    door, inside, done = Door(), threading.Event(), threading.Event()
+    door.open.set()
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        inside.set()
+        assert done.wait(PATIENCE_S)
+        return [nothing(command.event) for command in commands]
+
+    queue = Committer(door.turn, commit)
+    asking = Asking(lambda: queue.ask(buying(event="late"), 0.05))
+    assert inside.wait(PATIENCE_S)
+    threading.Timer(0.2, done.set).start()
+    assert asking.answer() == nothing("late")
+
+
+@pytest.mark.parametrize("error", [OSError("fsync"), NotWritten("full"), TimeoutError("within"), RuntimeError("bug")])
+def test_a_batch_that_fails_fails_for_all_and_leaves_nobody_hanging(error: Exception) -> None:
+    """Each is told the same, and the next batch is served."""
+    door, fails = Door(), [True]
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        if fails.pop() if fails else False:
+            raise error
+        return [nothing(command.event) for command in commands]
+
+    queue = Committer(door.turn, commit)
+    first = Asking(lambda: queue.ask(buying(), PATIENCE_S))
+    assert door.asked.wait(PATIENCE_S)
+    others = ask_all(queue, 3)
+    door.open.set()
+    assert [each.answer() for each in [first, *others]] == [error] * 4
+    assert queue.ask(buying(event="next"), PATIENCE_S) == nothing("next")
+
+
+def test_a_door_that_breaks_fails_those_who_stand_before_it_only() -> None:
+    """Also when the one at its head has left meanwhile: the thread goes on."""
+    broken = [True, True]
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        if broken and broken.pop():
+            raise OSError("no more files")
+        yield
+
+    queue = Committer(turn, lambda commands: [nothing(command.event) for command in commands])
+    for _ in range(2):
+        with pytest.raises(OSError, match="no more files"):
+            queue.ask(buying(), PATIENCE_S)
+    assert queue.ask(buying(event="on"), PATIENCE_S) == nothing("on")
+
+
+def test_a_batch_is_one_write_and_one_fsync_and_decides_in_order(counter: Counter) -> None:
+    """Ten tickets, orders of 4, 4, 4 and 2: the third is refused, the last takes the rest; versions without a gap."""
+    mode = counter.opened("group_commit")
+    queue = mode._committers["default"]  # type: ignore[attr-defined]  # noqa: SLF001  # to know who waits
+    turns = Turns(counter.directory / "default.queue")
+    calls: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "write"):
+            patch.setattr(os, name, noting(name, getattr(os, name), calls))
+        asking = []
+        with turns.turn(PATIENCE_S):
+            for quantity in (4, 4, 4, 2):
+                waiting = queue._waiting.qsize()  # noqa: SLF001
+                command = buying(quantity)
+                asking.append(Asking(lambda command=command: mode.execute(command)))  # type: ignore[misc]
+                while len(asking) > 1 and queue._waiting.qsize() == waiting:  # noqa: SLF001
+                    assert asking[-1].told is None
+        told = [each.answer() for each in asking]
+    sold = [reply.order for reply in told if isinstance(reply, Sold)]
+    assert [(order.version, order.tickets[0], order.count) for order in sold] == [(1, 1, 6), (2, 5, 2), (3, 9, 0)]
+    assert isinstance(told[2], SoldOut)
+    assert calls == ["write", "fsync"]
+    counter.close()
+    assert look(counter.opened("file_lock")) == Event("default", 10, 0, 3)
+
+
+def noting(name: str, real: Callable[..., object], calls: list[str]) -> Callable[..., object]:
+    """Return ``real``, which notes each call by name."""
+
+    def noted(*arguments: object) -> object:
+        calls.append(name)
+        return real(*arguments)
+
+    return noted
+
+
+def test_a_full_disk_fails_the_batch_and_sells_nothing(counter: Counter) -> None:
+    """All or none of a batch is written."""
+    mode = counter.opened("group_commit")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", lambda *_: 10)
+        with pytest.raises(NotWritten):
+            mode.execute(buying())
+    assert sell(mode).version == 1
+
+
+def test_a_slow_buyer_of_one_event_does_not_hold_up_another(counter: Counter) -> None:
+    """A queue, a turn and a thread for each event."""
+    (counter.directory / "concert.json").write_text('{"count": 5}')
+    mode = counter.opened("group_commit")
+    with Turns(counter.directory / "default.queue").turn(PATIENCE_S):
+        slow = Asking(lambda: mode.execute(buying()))
+        assert isinstance(mode.execute(buying(event="concert")), Sold)
+        assert slow.told is None
+    assert isinstance(slow.answer(), Sold)
+    assert mode.execute(buying(event="nowhere")) == NoSuchEvent("nowhere")
