@@ -1,0 +1,85 @@
+"""Killed at random moments under load: no acknowledged sale is lost, and nothing is sold twice."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from service.catalogue import CLAIMS
+from service.rules import Order, Sold
+from service.stores.sealed import unseal
+from tests.counter import Counter, buying
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from service.mode import Mode
+
+FORK = multiprocessing.get_context("fork")
+ROUNDS = 200
+WORKERS = 3
+LONGEST_S = 0.02
+CAPACITY = 1_000_000
+
+survivors = [
+    name
+    for name, claim in CLAIMS.items()
+    if claim.reach in {"processes", "hosts"} and "killed holder" in claim.survives
+]
+
+
+def be_worker(mode: Mode, told: Connection) -> None:
+    """Sell until killed, and tell each sale after it was acknowledged."""
+    mode.open()
+    while True:
+        reply = mode.execute(buying(2))
+        assert isinstance(reply, Sold)
+        told.send(reply.order)
+
+
+def heard(pipe: Connection) -> list[Order]:
+    """Return what a killed worker had told."""
+    orders = []
+    try:
+        while pipe.poll():
+            orders.append(pipe.recv())
+    except (EOFError, OSError):  # the last one was cut off, or all have been read
+        pass
+    return orders
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", survivors)
+def test_killed_at_random_moments(counter: Counter, name: str) -> None:
+    """200 rounds: one worker is killed at a random moment, the others after another, and the store is opened again.
+    Recovery itself refuses a journal in which a version or a ticket comes twice.
+    """
+    (counter.directory / "default.json").write_text(f'{{"count": {CAPACITY}}}')
+    chance = random.Random(name)
+    acknowledged: list[Order] = []
+    for _ in range(ROUNDS):
+        mode = counter.build(name)
+        pipes = [FORK.Pipe(duplex=False) for _ in range(WORKERS)]
+        workers = [FORK.Process(target=be_worker, args=(mode, told)) for _, told in pipes]
+        for worker, (_, told) in zip(workers, pipes, strict=True):
+            worker.start()
+            told.close()
+        time.sleep(chance.uniform(0, LONGEST_S))
+        workers[0].kill()
+        time.sleep(chance.uniform(0, LONGEST_S))
+        for worker in workers:
+            worker.kill()
+        for worker, (pipe, _) in zip(workers, pipes, strict=True):
+            worker.join()
+            acknowledged += heard(pipe)
+            pipe.close()
+    counter.close()
+    counter.build(name)
+    lines = (counter.directory / "default.jsonl").read_bytes().splitlines(keepends=True)[1:]
+    recorded = {line["order"]: (line["version"], tuple(line["tickets"])) for line in map(unseal, lines)}
+    assert len(acknowledged) > ROUNDS
+    assert [order for order in acknowledged if recorded.get(order.id) != (order.version, order.tickets)] == []
