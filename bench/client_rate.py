@@ -23,6 +23,7 @@ from loadtest import compare, drive, folder, plan, transport
 from loadtest.client import Scene
 from loadtest.judge import judge
 from loadtest.ratio import paired
+from loadtest.usage import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def greatest_rate(url: str) -> float:
     """Return the rate of the whole load generator against the least server, in requests a second."""
     scene = Scene(url, plan.make("flash-sale", 1, SECONDS), noop=True)
     with tempfile.TemporaryDirectory() as place:
-        driven = drive.drive(scene, Path(place), 2, lambda _: None)
+        driven = drive.drive(scene, Path(place), 2, Meter(None), lambda _: None)
     return len(driven.operations) / SECONDS
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadtest import compare, difference, judge, plan, session
+from loadtest import compare, difference, folder, judge, plan, session
+from loadtest.export import FIGURES
 from loadtest.require import WrongRequirement, parse
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Requirement:  # noqa: ANN401  # as click has it
         try:
-            return parse(str(value))
+            return parse(str(value), FIGURES)
         except WrongRequirement as error:
             self.fail(str(error), param, ctx)
 
@@ -93,10 +94,10 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
     processes = min(options["processes"], scene.clients)
     setup = compare.Setup(options["workers"], options["threads"], processes, trace=options["trace"])
     names = list(dict.fromkeys(name.strip() for name in options["modes"].split(",")))
-    if not all(MODE_NAME.fullmatch(name) for name in names):
+    if not all(MODE_NAME.fullmatch(name) and name != folder.CEILING for name in names):
         raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
-    # Beside a pause that is made on purpose, what a lock costs against the ceiling says nothing.
-    ceiling = not scene.think_s
+    # Beside a pause that is made on purpose, or at a rate that is planned, a ratio to the ceiling says nothing.
+    ceiling = not scene.think_s and not scene.rate
 
     def run(place: Path, follow: Follow) -> None:
         for number, name in compare.order(names, options["repeat"], ceiling=ceiling):
@@ -142,7 +143,7 @@ def differ(first: Path, second: Path) -> None:
     """Say how SECOND differs from FIRST, and whether that is larger than the noise."""
     found = difference.differences(judge.judge(first)[0], judge.judge(second)[0])
     if not found:
-        raise click.ClickException("the two runs have no mode in common that can be compared")
+        raise click.ClickException("the two runs have no mode in common that was measured in both")
     for each in found:
         interval = f" (95 %: {each.ratio.low:.2f} to {each.ratio.high:.2f})" if each.ratio.low is not None else ""
         click.echo(f"{each.mode:<16} {each.figure:<16} {each.ratio.median:.2f} times{interval}: {each.meaning}")
@@ -158,13 +159,19 @@ def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
 def _asked(options: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for, as JSON values, without what is secret."""
     kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
-    words = ["***" if word == options.get("token") else word for word in sys.argv[1:]]
+    token = options.get("token")
+    words = [word.replace(token, "***") if token else word for word in sys.argv[1:]]
     return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 
 if __name__ == "__main__":
+    # Exit code 1 is a verdict, so nothing that is none may end with it: no mistake, no interruption, no crash of ours.
     try:
-        main()
-    except Exception:  # noqa: BLE001  # a crash of the load test is no verdict, and exit code 1 is one
+        sys.exit(main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+    except click.Abort:
+        sys.stderr.write("interrupted\n")
+    except Exception:  # noqa: BLE001  # as said above
         traceback.print_exc()
-        sys.exit(session.EXIT_UNKNOWN)
+    sys.exit(session.EXIT_UNKNOWN)

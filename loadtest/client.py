@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
     from loadtest.plan import Plan, Purchase
 
+GRACE_NS = 1_000_000_000
+"""How long after its time an open loop still sends what was planned; the rest is recorded as not sent."""
+REFUSED_MAX = 20
+"""A client whose connection is refused so often in a row gives up: there is nobody there."""
 REPLY_S = 60.0
 """Longest wait for a reply; past it the outcome is unknown."""
 
@@ -46,17 +50,22 @@ def be_client(
         seen = look(session, event_url, Operation("look", f"client {client} look", client, start, 0, 0, "unknown"))
         record(seen)
         planned = seen.returned
+    refused = 0
     for sent, order in enumerate(plan.purchases(scene.plan, client)):
         if order.planned is not None:
             planned = start + order.planned
             _sleep_until(planned)
-        if stopped() or (not scene.plan.orders and planned >= end):
+            if time.monotonic_ns() > end + GRACE_NS:
+                record(_unsent(scene, client, order, planned))
+                continue
+        if stopped() or refused >= REFUSED_MAX or (not scene.plan.orders and planned >= end):
             break
         if sent and sent % scene.plan.orders_per_connection == 0:
             session.close()
             session = transport.session()
         bought = _buy(session, scene, client, order, planned)
         record(bought)
+        refused = refused + 1 if bought.problem == transport.NeverSent.__name__ else 0
         planned = bought.returned
     session.close()
 
@@ -66,24 +75,34 @@ def look(session: requests.Session, event_url: str, row: Operation) -> Operation
     return _call(session, requests.Request("GET", event_url), row)
 
 
-def _buy(session: requests.Session, scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
-    row = Operation(
-        kind="noop" if scene.noop else "buy",
-        name=order.name,
-        client=client,
-        planned=planned,
-        called=0,
-        returned=0,
-        outcome="unknown",
+def _row(scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
+    """Return the record of a purchase that has not been made yet."""
+    return Operation(
+        "noop" if scene.noop else "buy",
+        order.name,
+        client,
+        planned,
+        0,
+        0,
+        "unknown",
         quantity=order.quantity,
         partial=order.partial,
     )
+
+
+def _unsent(scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
+    now = time.monotonic_ns()
+    row = _row(scene, client, order, planned)
+    return replace(row, called=now, returned=now, outcome="not done", problem=history.NOT_SENT)
+
+
+def _buy(session: requests.Session, scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
     body = {"quantity": order.quantity, "partial": order.partial, "buyer": order.name}
     path = "noop" if scene.noop else f"events/{scene.plan.event}/buy"
     request = requests.Request(
         "POST", f"{scene.url}/{path}", data=json.dumps(body), headers={"Content-Type": "application/json"}
     )
-    return _call(session, request, row)
+    return _call(session, request, _row(scene, client, order, planned))
 
 
 def _call(session: requests.Session, request: requests.Request, row: Operation) -> Operation:
@@ -103,20 +122,29 @@ def _call(session: requests.Session, request: requests.Request, row: Operation) 
             outcome="not done" if never else "unknown",
             problem=type(error).__name__,
         )
-    values = values if isinstance(values, dict) else {}
     return replace(
         row,
         called=called,
         returned=returned,
         outcome=history.outcome(reply.status_code),
         status=reply.status_code,
-        version=values.get("version"),
-        count=values.get("count"),
-        tickets=tuple(values.get("tickets", ())),
-        order=values.get("order", ""),
         worker=reply.headers.get("Turnstile-Worker", ""),
-        problem=values.get("type", "").rpartition(":")[2],
+        **_stated(values),
     )
+
+
+def _stated(values: object) -> dict[str, Any]:
+    """Return what a reply states; what is not of its kind is not stated."""
+    said = values if isinstance(values, dict) else {}
+    tickets = said.get("tickets")
+    whole = isinstance(tickets, list) and all(type(ticket) is int for ticket in tickets)
+    return {
+        "version": said.get("version") if type(said.get("version")) is int else None,
+        "count": said.get("count") if type(said.get("count")) is int else None,
+        "tickets": tuple(tickets) if whole and tickets else (),
+        "order": str(said.get("order") or ""),
+        "problem": str(said.get("type") or "").rpartition(":")[2],
+    }
 
 
 def _sleep_until(moment: int) -> None:

@@ -19,6 +19,7 @@ from loadtest.drive import ClientDied
 from loadtest.history import Operation
 from loadtest.serve import NotServed
 from loadtest.usage import Meter
+from loadtest.verdict import PROMISES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
     from loadtest.drive import Progress
     from loadtest.plan import Plan
+
+
+class NoTurnstile(Exception):
+    """What answers does not speak the contract. The message says so in one sentence."""
+
 
 WAIT_S = 30.0
 """How long a buyer may wait for the others: long enough that a slow mode is measured, not refused."""
@@ -65,9 +71,17 @@ def serve_and_run(mode: str, place: Path, plan: Plan, setup: Setup, progress: Ca
         flags["trace"] = place
     try:
         with serve.service(place, flags) as service:
-            scene = Scene(service.url, plan, noop)
-            _run(scene, place, setup.processes, service.token, service.process.pid, progress)
-    except (NotServed, ClientDied, requests.RequestException) as error:
+            try:
+                _run(
+                    Scene(service.url, plan, noop), place, setup.processes, service.token, service.process.pid, progress
+                )
+            except (ClientDied, NoTurnstile, requests.RequestException) as error:
+                if (code := service.process.poll()) is None:
+                    raise
+                raise NotServed(
+                    f"the service ended with {code} in the middle; its log is {place}/service.log"
+                ) from error
+    except (NotServed, ClientDied, NoTurnstile, requests.RequestException) as error:
         (place / "failure.txt").write_text(f"{error}\n")
 
 
@@ -78,7 +92,7 @@ def run_against(
     _begin(place, plan)
     try:
         _run(Scene(url, plan), place, processes, token, None, progress)
-    except ClientDied as error:
+    except (ClientDied, NoTurnstile) as error:
         (place / "failure.txt").write_text(f"{error}\n")
     except requests.RequestException as error:
         (place / "failure.txt").write_text(f"the service at {url} did not answer as expected: {error}\n")
@@ -94,19 +108,35 @@ def _run(
 ) -> None:
     event_url = f"{scene.url}/events/{scene.plan.event}"
     with transport.session() as session:
-        (place / "mode.json").write_text(_asked(session, f"{scene.url}/mode", token))
-        seen = json.loads(_asked(session, event_url, token))
-        start = Start(seen["capacity"], seen["count"], seen["version"])
+        mode, seen = _asked(session, f"{scene.url}/mode", token), _asked(session, event_url, token)
+        start = _understood(scene.url, mode, seen)
+        (place / "mode.json").write_text(mode)
         (place / "start.json").write_text(json.dumps(asdict(start)))
-    meter = Meter(group)
-    driven = drive.drive(scene, place, processes, progress)
-    (place / "usage.json").write_text(json.dumps(asdict(meter.read(driven.client_cpu_s))))
+        journal = f"{event_url}/journal?after={start.version}"
+        if token:
+            _asked(session, journal, token)  # a wrong token is found out before anything is bought
+    driven = drive.drive(scene, place, processes, Meter(group), progress)
+    (place / "usage.json").write_text(json.dumps(asdict(driven.usage)))
     with transport.session() as session:
         if token:
-            journal = _asked(session, f"{event_url}/journal?after={start.version}", token)
-            (place / "journal.jsonl").write_text(journal)
+            (place / "journal.jsonl").write_text(_asked(session, journal, token))
         last = client.look(session, event_url, Operation("look", "the last look", -1, 0, 0, 0, "unknown"))
     history.save(place / "last.jsonl", [last])
+
+
+def _understood(url: str, mode: str, seen: str) -> Start:
+    """Return where the event stands. Raises ``NoTurnstile`` unless both replies say what they must."""
+    try:
+        word, event = json.loads(mode), json.loads(seen)
+        known = word["claim"]["reach"] in PROMISES and isinstance(word["workers"], int)
+        figures = [event["capacity"], event["count"], event["version"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise NoTurnstile(
+            f"what answers at {url} is no Turnstile: its /mode or its event says nothing of it"
+        ) from error
+    if not known or not all(type(figure) is int for figure in figures):
+        raise NoTurnstile(f"what answers at {url} is no Turnstile that this load test knows: {mode.strip()[:200]}")
+    return Start(*figures)
 
 
 def _asked(session: requests.Session, url: str, token: str) -> str:

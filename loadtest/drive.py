@@ -19,13 +19,15 @@ from loadtest import client, history
 from loadtest.interrupt import deaf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from ctypes import Array, c_int64
+    from multiprocessing.process import BaseProcess
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
     from loadtest.client import Scene
     from loadtest.history import Operation
+    from loadtest.usage import Meter, Usage
 
 READY_S = 60.0
 LEAD_NS = 200_000_000
@@ -36,6 +38,7 @@ STOP_S = 3.0
 """How long clients that are told to stop may wait for the replies that are under way."""
 
 STOPPED = -1
+EXIT_UNWRITTEN = 3
 
 
 class ClientDied(Exception):
@@ -52,17 +55,17 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """A history, and the processor time that each client process took for it, in seconds."""
+    """A history, and the processor time that it took."""
 
     operations: list[Operation]
-    client_cpu_s: list[float]
+    usage: Usage
 
 
-def drive(scene: Scene, folder: Path, processes: int, progress: Callable[[Progress], None]) -> Driven:
+def drive(scene: Scene, folder: Path, processes: int, meter: Meter, progress: Callable[[Progress], None]) -> Driven:
     """Carry out the scene and return its history, which is also saved in ``folder``.
 
-    ``progress`` is called about ten times a second. Raises ``ClientDied``. What was recorded before an interruption is
-    saved too.
+    ``meter`` runs while clients do, and ``progress`` is called about ten times a second. Raises ``ClientDied``. What
+    was recorded before an interruption is saved too.
     """
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", 3 * processes, lock=False)
@@ -78,12 +81,15 @@ def drive(scene: Scene, folder: Path, processes: int, progress: Callable[[Progre
         with deaf():
             for process in clients:
                 process.start()
-        gate.wait(READY_S)
+        _until_ready(gate, clients)
         start.value = time.monotonic_ns() + LEAD_NS
         gate.wait(READY_S)
+        meter.start()
         while alive := [process.sentinel for process in clients if process.is_alive()]:
             progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes])))
             connection.wait(alive, POLL_S)
+            _none_died(clients)
+        usage = meter.stop([microseconds / 1e6 for microseconds in counts[2 * processes :]])
     except threading.BrokenBarrierError:
         raise ClientDied(f"not all client processes were ready within {READY_S:g} s") from None
     finally:
@@ -95,10 +101,24 @@ def drive(scene: Scene, folder: Path, processes: int, progress: Callable[[Progre
                 process.kill()
         operations = _gathered(folder, processes)
     progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes])))
-    codes = [process.exitcode for process in clients]
-    if any(codes):
-        raise ClientDied(f"client processes ended with {codes}, so the history has a hole")
-    return Driven(operations, [microseconds / 1e6 for microseconds in counts[2 * processes :]])
+    return Driven(operations, usage)
+
+
+def _until_ready(gate: Barrier, clients: Sequence[BaseProcess]) -> None:
+    """Wait until all clients stand at the gate, and pass it."""
+    deadline = time.monotonic() + READY_S
+    while gate.n_waiting < len(clients) and time.monotonic() < deadline:
+        _none_died(clients)
+        time.sleep(POLL_S / 10)
+    gate.wait(POLL_S)
+
+
+def _none_died(clients: Sequence[BaseProcess]) -> None:
+    for process in clients:
+        if process.exitcode == EXIT_UNWRITTEN:
+            raise ClientDied("a client process could not write down its calls: is the disk full?")
+        if process.exitcode:
+            raise ClientDied(f"a client process ended with {process.exitcode}, so the history has a hole")
 
 
 def _gathered(folder: Path, processes: int) -> list[Operation]:
@@ -149,7 +169,10 @@ def _run_process(  # what is shared goes in one by one
     while True:
         busy = any(thread.is_alive() for thread in threads)
         upto = len(rows)
-        history.append(folder / f"history-{number}.jsonl", rows[written:upto])
+        try:
+            history.append(folder / f"history-{number}.jsonl", rows[written:upto])
+        except OSError:
+            sys.exit(EXIT_UNWRITTEN)
         written = upto
         if not busy:
             break

@@ -7,11 +7,12 @@ import io
 import json
 import math
 from bisect import bisect_right
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from statistics import fmean, pstdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from loadtest import report
+from loadtest.measure import Measured
 from loadtest.percentiles import percentile
 
 if TYPE_CHECKING:
@@ -19,12 +20,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loadtest.judge import Result
-    from loadtest.measure import Measured
     from loadtest.require import Outcome
     from loadtest.witness import Story
 
 TICKS_PER_HALF = 5
 """Lines of an .hgrm file for each halving of the distance to 100 %, as HdrHistogram writes them."""
+
+
+def _names(kind: type, prefix: str = "") -> set[str]:
+    """Return the names of all figures in a dataclass and in those that it is made of."""
+    names: set[str] = set()
+    for name, hint in get_type_hints(kind).items():
+        inner = [part for part in (hint, *get_args(hint)) if isinstance(part, type) and is_dataclass(part)]
+        names |= _names(inner[0], f"{prefix}{name}.") if inner else {f"{prefix}{name}"}
+    return names
+
+
+FIGURES = frozenset(_names(Measured) | {"ratio", "sold", "left", "anomalies"})
+"""All that a requirement can ask for."""
 
 
 def figures(result: Result) -> dict[str, float | None]:

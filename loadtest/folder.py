@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from loadtest import history
 from loadtest.check import Start
 from loadtest.plan import Plan
-from loadtest.slices import Slice
+from loadtest.slices import Slice, cut
 from loadtest.usage import Usage
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ CEILING = "ceiling"
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """All that a slice left. ``mode`` is the reply to ``GET /mode``; ``failure`` says why there is nothing to judge."""
+    """All that a slice left. ``mode`` is the reply to ``GET /mode``; ``failure`` says why it did not end well.
+
+    ``alone`` says that the harness started the service, so that nobody else can have bought there.
+    """
 
     name: str
     plan: Plan
@@ -40,6 +43,7 @@ class Recorded:
     journal: list[Change] | None
     last: Operation | None
     slice: Slice
+    alone: bool
     failure: str = ""
 
 
@@ -69,29 +73,32 @@ def rounds(folder: Path) -> list[Path]:
 
 
 def load_slice(folder: Path) -> Recorded:
-    """Read back what a slice left."""
-    name = f"{folder.parent.name}/{folder.name}"
+    """Read back what a slice left, as far as it came."""
     plan = Plan(**json.loads((folder / "plan.json").read_text()))
-    failure = folder / "failure.txt"
-    if failure.exists() or not (folder / "last.jsonl").exists():
-        why = failure.read_text().strip() if failure.exists() else "interrupted before it was over"
-        return Recorded(name, plan, {}, Start(0, 0), [], None, None, Slice([], [], None), why)
-    operations = history.load(folder / "history.jsonl")
-    journal = folder / "journal.jsonl"
-    begin = min((row.planned for row in operations), default=0) + int(plan.warmup_s * 1e9)
-    usage = json.loads((folder / "usage.json").read_text())
-    passages = [row for row in history.load_trace(folder) if row.asked >= begin]
+    mode = json.loads(_text(folder / "mode.json") or "{}")
+    operations = history.load(folder / "history.jsonl") if (folder / "history.jsonl").exists() else []
+    journal, last, usage = folder / "journal.jsonl", folder / "last.jsonl", _text(folder / "usage.json")
+    failure = _text(folder / "failure.txt").strip()
+    used = json.loads(usage) if usage else None
     return Recorded(
-        name=name,
+        name=f"{folder.parent.name}/{folder.name}",
         plan=plan,
-        mode=json.loads((folder / "mode.json").read_text()),
-        start=Start(**json.loads((folder / "start.json").read_text())),
+        mode=mode,
+        start=Start(**json.loads(_text(folder / "start.json") or '{"capacity": 0, "count": 0}')),
         operations=operations,
         journal=history.load_journal(journal) if journal.exists() else None,
-        last=history.load(folder / "last.jsonl")[0],
-        slice=Slice(
-            [row for row in operations if row.planned >= begin],
-            passages,
-            Usage(**usage | {"clients_s": tuple(usage["clients_s"])}),
+        last=history.load(last)[0] if last.exists() else None,
+        slice=cut(
+            plan,
+            operations,
+            history.load_trace(folder),
+            Usage(**used | {"clients_s": tuple(used["clients_s"])}) if used else None,
+            mode.get("workers", 0),
         ),
+        alone=(folder / "service.log").exists(),
+        failure=failure or ("" if last.exists() else "interrupted before it was over"),
     )
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+NOT_SENT = "not sent"
+"""The problem of a purchase that was planned and not sent, because the time was over."""
+
 Kind = Literal["buy", "hold", "confirm", "cancel", "look", "noop"]
 Outcome = Literal["done", "refused", "not done", "unknown"]
 """``refused``: decided against. ``not done``: certainly never decided. ``unknown``: may have happened or not."""

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Where an order's time goes, from the service's trace: medians in milliseconds, and the longest wait.
+    """Where an order's time goes, from the service's trace: medians in milliseconds, and the longest
+    wait, of those who were never let in too.
 
     ``queue`` is what is neither waiting for the lock nor inside: sockets, threads, parsing, rendering. ``idle_share``
     is the part of the time in which somebody waited and nobody was inside.
@@ -52,11 +53,16 @@ def look_inside(slices: Sequence[Slice]) -> Inside | None:
     if not let_in:
         return None
     waits = sorted((entered - row.asked) / 1e6 for row, entered in let_in)
+    in_vain = [(row.left - row.asked) / 1e6 for each in slices for row in each.passages if row.entered is None]
     holds = sorted((row.left - entered) / 1e6 for row, entered in let_in)
     inside = {row.order: row.left - row.asked for row, _ in let_in}
     done = (row for each in slices for row in each.operations if row.order in inside)
     queues = sorted((row.returned - row.called - inside[row.order]) / 1e6 for row in done)
     idle = [idle_share(each.passages) for each in slices]
     return Inside(
-        percentile(waits, 50), percentile(holds, 50), percentile(queues, 50), waits[-1], sum(idle) / len(idle)
+        percentile(waits, 50),
+        percentile(holds, 50),
+        percentile(queues, 50),
+        max([waits[-1], *in_vain]),
+        sum(idle) / len(idle),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -15,14 +17,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` at the first of these signals and ignore the rest; put back what was, at the end."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    # What was ignored stays ignored: nohup means it.
+    before = {number: signal.getsignal(number) for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
 
     def interrupt(*_: object) -> NoReturn:
-        for number in SIGNALS:
+        for number in before:
             signal.signal(number, signal.SIG_IGN)
+        with contextlib.suppress(OSError):
+            os.write(2, b"interrupted: the service is being stopped\n")
         raise KeyboardInterrupt
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, interrupt)
     try:
         yield

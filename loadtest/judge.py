@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from loadtest import folder
@@ -11,7 +11,7 @@ from loadtest.cost import QUIET_CORES_MAX, other_cores
 from loadtest.findings import Checked, pooled
 from loadtest.measure import Measured, measure
 from loadtest.ratio import Ratio, paired
-from loadtest.verdict import Verdict, verdict
+from loadtest.verdict import PROOFS, Claimed, Conditions, Verdict, verdict
 from loadtest.witness import tell
 
 if TYPE_CHECKING:
@@ -50,6 +50,14 @@ class Result:
     rounds: tuple[Round, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ceiling:
+    """The no-op's rate in one round, and whether nobody else was busy then."""
+
+    requests_per_s: float
+    quiet: bool | None
+
+
 def judge(run: Path) -> tuple[list[Result], Measured | None]:
     """Judge every mode of a run, in the order in which they first ran; and measure the ceiling, if there was one."""
     slices: dict[str, list[Recorded]] = {}
@@ -57,9 +65,18 @@ def judge(run: Path) -> tuple[list[Result], Measured | None]:
         for path in sorted(place.glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns):
             slices.setdefault(path.parent.name, []).append(folder.load_slice(path.parent))
     ceiling = [each for each in slices.pop(folder.CEILING, []) if not each.failure]
-    rates = {each.name.partition("/")[0]: measure([each.slice]).requests_per_s for each in ceiling}
-    results = [_result(mode, recorded, rates) for mode, recorded in slices.items()]
+    rounds = {
+        each.name.partition("/")[0]: _Ceiling(measure([each.slice]).requests_per_s, _quiet(each)) for each in ceiling
+    }
+    results = [_result(mode, recorded, rounds) for mode, recorded in slices.items()]
     return results, measure([each.slice for each in ceiling]) if ceiling else None
+
+
+def failures(run: Path) -> list[str]:
+    """Return why slices of the ceiling did not end well: nothing else would tell."""
+    places = [place / folder.CEILING for place in folder.rounds(run) if (place / folder.CEILING).exists()]
+    recorded = [folder.load_slice(place) for place in places]
+    return [f"{each.name}: {each.failure}, so this round has no ratio" for each in recorded if each.failure]
 
 
 def stories(run: Path, results: Sequence[Result]) -> dict[str, list[Story]]:
@@ -74,27 +91,47 @@ def stories(run: Path, results: Sequence[Result]) -> dict[str, list[Story]]:
     return told
 
 
-def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, float]) -> Result:
-    failures = [f"{each.name}: {each.failure}" for each in recorded if each.failure]
-    if failures:
-        return Result(mode, {}, Verdict("could not tell", failures[0]), None, None, None, ())
-    word = recorded[0].mode
-    checked = pooled({each.name: check(each.operations, each.journal, each.start, each.last) for each in recorded})
-    measured = measure([each.slice for each in recorded])
-    rounds = tuple(_round(each, ceilings) for each in recorded)
+def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, _Ceiling]) -> Result:
+    whole = [each for each in recorded if not each.failure]
+    broken = [f"{each.name}: {each.failure}" for each in recorded if each.failure]
+    if not any(each.operations for each in recorded):
+        why = broken[0] if broken else "nothing was bought"
+        return Result(mode, {}, Verdict("could not tell", why), None, None, None, ())
+    word = next((each.mode for each in recorded if each.mode), {})
+    checked = pooled({each.name: _checked(each) for each in recorded})
+    measured = measure([each.slice for each in whole or recorded])
+    rounds = tuple(_round(each, ceilings) for each in whole)
     # A service that claims nothing is taken to promise that it sells nothing twice.
     claim = word.get("claim", {"reach": "processes"})
-    said = verdict(claim["reach"], word.get("workers", 2), checked, measured, open_loop=bool(recorded[0].plan.rate))
+    said = verdict(
+        Claimed(claim["reach"], word.get("workers", 1)),
+        checked,
+        measured,
+        Conditions(open_loop=bool(recorded[0].plan.rate), alone=recorded[0].alone, failures=tuple(broken)),
+    )
     return Result(mode, claim, said, checked, measured, _ratio(rounds), rounds)
 
 
-def _round(each: Recorded, ceilings: dict[str, float]) -> Round:
+def _checked(each: Recorded) -> Checked:
+    """Check a slice. What was under way when one broke off is not recorded, so only what is proof by itself counts."""
+    checked = check(each.operations, each.journal, each.start, each.last)
+    if not each.failure:
+        return checked
+    return replace(checked, findings=tuple(finding for finding in checked.findings if finding.anomaly in PROOFS))
+
+
+def _round(each: Recorded, ceilings: dict[str, _Ceiling]) -> Round:
     alone = measure([each.slice])
     ceiling = ceilings.get(each.name.partition("/")[0])
+    to_ceiling = alone.requests_per_s / ceiling.requests_per_s if ceiling and ceiling.requests_per_s else None
+    quiet = _quiet(each)
+    both = quiet if ceiling is None or quiet is None else quiet and bool(ceiling.quiet)
+    return Round(each.name, alone.requests_per_s, alone.p50_ms, alone.p99_ms, to_ceiling, both)
+
+
+def _quiet(each: Recorded) -> bool | None:
     others = other_cores(each.slice.usage) if each.slice.usage else None
-    quiet = None if others is None else others < QUIET_CORES_MAX
-    to_ceiling = alone.requests_per_s / ceiling if ceiling else None
-    return Round(each.name, alone.requests_per_s, alone.p50_ms, alone.p99_ms, to_ceiling, quiet)
+    return None if others is None else others < QUIET_CORES_MAX
 
 
 def _ratio(rounds: Sequence[Round]) -> Ratio | None:

@@ -9,18 +9,17 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from loadtest.cost import add_up
-from loadtest.inside import look_inside
+from loadtest.cost import Cost, add_up
+from loadtest.history import NOT_SENT
+from loadtest.inside import Inside, look_inside
 from loadtest.percentiles import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from loadtest.cost import Cost
     from loadtest.history import Operation
-    from loadtest.inside import Inside
     from loadtest.slices import Slice
 
 LATE_MS = 5.0
@@ -41,7 +40,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Figures of the purchases that were decided (sold or sold out).
+    """Figures of the purchases that were decided (sold or sold out). ``errors`` are in no percentile.
 
     Latencies are in milliseconds, from the planned moment to the last byte of the reply. ``overlapping`` is how many
     were under way together with another one, ``inside_max`` how many at most at once. ``late_share`` is the part that
@@ -62,56 +61,57 @@ class Measured:
     workers: int
     busiest_share: float
     by_client: Share
-    by_worker: Share
+    by_worker: Share | None
     inside: Inside | None
     cost: Cost | None
 
 
 def measure(slices: Sequence[Slice]) -> Measured:
     """Measure the purchases of one or several slices."""
-    asked = [[row for row in each.operations if row.kind in {"buy", "noop"}] for each in slices]
-    decided = [[row for row in rows if row.outcome in {"done", "refused"}] for rows in asked]
+    decided = [[row for row in each.operations if row.outcome in {"done", "refused"}] for each in slices]
     merged = [row for rows in decided for row in rows]
+    asked = [row for each in slices for row in each.operations]
     values = latencies(slices)
     seen = [overlaps(rows) for rows in decided]
-    workers = Counter((number, row.worker) for number, rows in enumerate(decided) for row in rows)
+    seconds = sum(each.seconds for each in slices)
     busiest = [max(Counter(row.worker for row in rows).values()) for rows in decided if rows]
-    elapsed_s = sum(elapsed(rows) for rows in decided)
-    sales = sum(row.outcome == "done" for row in merged)
     return Measured(
         decided=len(merged),
-        errors=sum(map(len, asked)) - len(merged),
-        requests_per_s=len(merged) / elapsed_s if elapsed_s else 0.0,
+        errors=len(asked) - len(merged),
+        requests_per_s=sum(each.returned for each in slices) / seconds if seconds else 0.0,
         p50_ms=percentile(values, 50),
         p90_ms=percentile(values, 90),
         p99_ms=percentile(values, 99),
         p999_ms=percentile(values, 99.9),
         longest_ms=percentile(values, 100),
-        late_share=sum(_is_late(row) for row in merged) / len(merged) if merged else 0.0,
+        late_share=sum(map(_is_late, asked)) / len(asked) if asked else 0.0,
         overlapping=sum(count for count, _ in seen),
         inside_max=max((most for _, most in seen), default=0),
-        workers=max((len({row.worker for row in rows}) for rows in decided), default=0),
+        workers=max((each.workers for each in slices), default=0),
         busiest_share=sum(busiest) / len(merged) if merged else 1.0,
-        by_client=share(Counter((number, row.client) for number, rows in enumerate(decided) for row in rows).values()),
-        by_worker=share(workers.values()),
+        by_client=share(_each(slices, decided, "client")),
+        by_worker=share(_each(slices, decided, "worker")) if all(each.workers for each in slices) else None,
         inside=look_inside(slices),
-        cost=add_up([each.usage for each in slices if each.usage is not None], sales),
+        cost=add_up([each.usage for each in slices if each.usage is not None], sum(each.sales for each in slices)),
     )
+
+
+def _each(
+    slices: Sequence[Slice], decided: Sequence[Sequence[Operation]], whose: Literal["client", "worker"]
+) -> list[int]:
+    """Return how many decisions each client or worker of each slice had; nothing is an amount too."""
+    amounts: list[int] = []
+    for each, rows in zip(slices, decided, strict=True):
+        had = list(Counter(getattr(row, whose) for row in rows).values())
+        there = each.clients if whose == "client" else each.workers
+        amounts += had + [0] * (there - len(had))
+    return amounts
 
 
 def latencies(slices: Sequence[Slice]) -> list[float]:
     """Return the latencies of all decided purchases in milliseconds, ascending."""
     rows = (row for each in slices for row in each.operations)
-    return sorted(
-        (row.returned - row.planned) / 1e6
-        for row in rows
-        if row.kind in {"buy", "noop"} and row.outcome in {"done", "refused"}
-    )
-
-
-def elapsed(rows: Sequence[Operation]) -> float:
-    """Return the seconds from the first planned moment to the last reply."""
-    return (max(row.returned for row in rows) - min(row.planned for row in rows)) / 1e9 if rows else 0.0
+    return sorted((row.returned - row.planned) / 1e6 for row in rows if row.outcome in {"done", "refused"})
 
 
 def share(amounts: Iterable[int]) -> Share:
@@ -140,4 +140,4 @@ def overlaps(operations: Sequence[Operation]) -> tuple[int, int]:
 
 
 def _is_late(row: Operation) -> bool:
-    return row.called - row.planned > LATE_MS * 1e6
+    return row.problem == NOT_SENT or row.called - row.planned > LATE_MS * 1e6

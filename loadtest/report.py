@@ -102,7 +102,7 @@ def _detail_cells(measured: Measured) -> list[str]:
         *("-" if value is None else f"{value:.1f}" for value in times),
         f"{inside.idle_share:.0%}" if inside else "-",
         f"{measured.by_client.jain:.2f}",
-        f"{measured.by_worker.jain:.2f}",
+        f"{measured.by_worker.jain:.2f}" if measured.by_worker else "-",
         f"{cost.cpu_ms_per_sale:.1f}" if cost and cost.cpu_ms_per_sale is not None else "-",
         f"{cost.client_share:.0%}" if cost else "-",
     ]
@@ -116,8 +116,6 @@ def sentences(results: Sequence[Result], stories: dict[str, list[Story]]) -> lis
         lines.append(f"[{style}]{result.mode}: {result.verdict.word}[/] ({escape(result.verdict.why)})")
         if stories[result.mode]:
             lines.append(f"    {escape(stories[result.mode][0].sentence)}")
-        if result.measured and result.measured.errors:
-            lines.append(f"    {result.measured.errors} purchases got no answer or an error")
     return lines
 
 
@@ -143,6 +141,11 @@ def warnings(results: Sequence[Result], ceiling: Measured | None) -> list[str]:
             continue
         if measured.cost.bottleneck:
             lines.append(f"{name}: the load generator was itself the limit; the true rate is higher")
+        if measured.cost.crowded:
+            used = f"{measured.cost.client_share:.0%}"
+            lines.append(f"{name}: the machine was full, and the load generator took {used} of it")
+        if measured.errors:
+            lines.append(f"{name}: {measured.errors} purchases got no answer or an error, and are in no percentile")
         if measured.cost.quiet is False:
             lines.append(f"{name}: other processes were busy (up to {measured.cost.other_cores:.2f} processors)")
     return lines

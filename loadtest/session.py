@@ -15,7 +15,7 @@ from loadtest.interrupt import interruptible
 from loadtest.measure import latencies
 from loadtest.progress import progress
 from loadtest.provenance import provenance
-from loadtest.require import WrongRequirement, evaluate
+from loadtest.require import evaluate
 from loadtest.verdict import worst
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def record(
 ) -> NoReturn:
     """Record what ``run`` does in a new folder, judge it, and exit with the code that says how it went."""
     console = Speaker()
+    place = options["runs"]
     try:
         with interruptible():
             place = folder.new(options["runs"], scene.shape)
@@ -50,12 +51,13 @@ def record(
                 run(place, follow)
         code = finish(place, options["requirements"], console)
     except KeyboardInterrupt:
-        _say(console, f"interrupted: the service was stopped; what was recorded is in {options['runs'] / 'latest'}")
+        _say(console, f"interrupted: the service was stopped; what was recorded is in {place}")
         code = EXIT_UNKNOWN
     except BrokenPipeError:
         code = _unheard()
     except OSError as error:
-        _say(console, f"the run could not be recorded ({error.strerror}: {error.filename}); nothing is left running")
+        where = f": {error.filename}" if error.filename else ""
+        _say(console, f"the run could not be recorded ({error.strerror}{where}); nothing is left running")
         code = EXIT_UNKNOWN
     sys.exit(code)
 
@@ -64,17 +66,19 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
     """Judge the run in ``place``, write its files, print the report, and return the exit code."""
     try:
         run = folder.load_run(place)
-    except FileNotFoundError:
+    except OSError:
         _say(console, f"{place} is no run: make one with python -m loadtest compare")
         return EXIT_UNKNOWN
-    results, ceiling = judge.judge(place)
-    stories = judge.stories(place, results)
-    figures = {result.mode: export.figures(result) for result in results}
     try:
-        outcomes = evaluate(requirements, figures)
-    except WrongRequirement as error:
-        _say(console, str(error))
+        results, ceiling = judge.judge(place)
+        stories = judge.stories(place, results)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        _say(console, f"{place} cannot be judged: a file in it is not what this load test writes ({error!r})")
         return EXIT_UNKNOWN
+    if not results:
+        _say(console, f"{place} has nothing to judge")
+        return EXIT_UNKNOWN
+    outcomes = evaluate(requirements, {result.mode: export.figures(result) for result in results})
     code = worst([result.verdict.word for result in results])
     if code == 0 and not all(outcome.met for outcome in outcomes):
         code = EXIT_MISSED
@@ -87,11 +91,13 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
             click.echo(report.markdown(results), nl=False)
             return code
         console.print(report.table(results, place.resolve().name))
-        console.print(report.details(results))
+        if any(result.measured for result in results):
+            console.print(report.details(results))
         for line in (
             *report.sentences(results, stories),
             *report.ratios(results, ceiling),
             *report.warnings(results, ceiling),
+            *judge.failures(place),
             *report.requirements(outcomes),
             f"all figures: {place / 'verdict.json'}",
         ):

@@ -1,4 +1,4 @@
-"""A slice: one stretch of a run, with a fresh store. What is measured is measured over one or several of them."""
+"""A slice: one stretch of a run, with a fresh store. What is measured is measured over one or several of them. Pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,53 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadtest.history import Operation, Passage
+    from loadtest.plan import Plan
     from loadtest.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One stretch of a run: what was called after the warm-up, the orders' passages, and the processor time."""
+    """What is measured of a slice: the purchases that were planned in its window, and the orders' passages in it.
+
+    The window begins after the warm-up. It ends when the time is over, or at the first refusal, for what comes after
+    the last ticket costs nothing and would be taken for speed. ``returned`` is how many decisions came back in the
+    window. ``sales`` and ``usage`` are those of the whole slice, warm-up included. ``clients`` and ``workers`` is how
+    many there were, whether or not they got anything; no workers: the service does not name them.
+    """
 
     operations: Sequence[Operation]
     passages: Sequence[Passage]
     usage: Usage | None
+    seconds: float
+    returned: int
+    sales: int
+    clients: int
+    workers: int
+
+
+def cut(
+    plan: Plan, operations: Sequence[Operation], passages: Sequence[Passage], usage: Usage | None, workers: int
+) -> Slice:
+    """Return what is to be measured of ``operations``, which are in the order of their calls."""
+    bought = [row for row in operations if row.kind in {"buy", "noop"}]
+    decided = [row for row in bought if row.outcome in {"done", "refused"}]
+    first = min((row.planned for row in bought), default=0)
+    begin, end = first, max((row.returned for row in decided), default=first)
+    measured = bought
+    if not plan.orders:
+        begin, end = first + int(plan.warmup_s * 1e9), first + int(plan.seconds * 1e9)
+        sold_out = min((row.returned for row in decided if row.outcome == "refused"), default=end)
+        # A sale that is over before the warm-up is: better to measure it whole than not at all.
+        end = min(end, sold_out) if sold_out > begin else end
+        measured = [row for row in bought if begin <= row.planned < end]
+    named = any(row.worker for row in decided)
+    return Slice(
+        operations=measured,
+        passages=[row for row in passages if begin <= row.asked < end],
+        usage=usage,
+        seconds=(end - begin) / 1e9,
+        returned=sum(begin <= row.returned <= end for row in decided),
+        sales=sum(row.outcome == "done" for row in bought),
+        clients=plan.clients,
+        workers=max(workers, len({row.worker for row in decided})) if named else 0,
+    )

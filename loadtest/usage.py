@@ -24,23 +24,27 @@ class Usage:
 
 
 class Meter:
-    """Measures from its making to ``read``."""
+    """Measures between ``start`` and ``stop``: neither the making of clients nor the writing down of what they say."""
 
     def __init__(self, group: int | None) -> None:
         """``group`` is the process group of the service, if it is on this machine and ours."""
         self._group = group
+        self._began = (0.0, 0.0, 0.0)
+
+    def start(self) -> None:
+        """Begin to measure."""
         self._began = self._now()
 
-    def read(self, clients_s: list[float]) -> Usage:
-        """Return what was used since it was made; ``clients_s`` is what the client processes say of themselves."""
-        began, ended = self._began, self._now()
-        elapsed, machine, service = (after - before for after, before in zip(ended, began, strict=True))
+    def stop(self, clients_s: list[float]) -> Usage:
+        """Return what was used since ``start``; ``clients_s`` is what the client processes say of themselves."""
+        elapsed, machine, service = (after - before for after, before in zip(self._now(), self._began, strict=True))
         mine = None if self._group is None else service
         return Usage(elapsed, os.cpu_count() or 1, machine, mine, tuple(clients_s))
 
     def _now(self) -> tuple[float, float, float]:
         service = 0.0 if self._group is None else _group_s(self._group)
-        return time.monotonic(), _machine_s(), service
+        own = os.times()
+        return time.monotonic(), _machine_s() - own.user - own.system, service
 
 
 def _machine_s() -> float:

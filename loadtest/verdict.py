@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadtest.findings import Checked
+    from loadtest.findings import Anomaly, Checked
     from loadtest.measure import Measured
 
 Word = Literal["as claimed", "broke its word", "could not tell"]
+
+PROOFS: frozenset[Anomaly] = frozenset({"lost update", "double sale", "oversell", "phantom order", "torn read"})
+"""What nobody else can have caused, and what a mode without exclusion is to be caught at."""
 
 PROMISES = {
     "nowhere": "nothing",
@@ -46,39 +49,64 @@ class Verdict:
     why: str
 
 
-def verdict(reach: str, workers: int, checked: Checked, measured: Measured, *, open_loop: bool = False) -> Verdict:
-    """Hold a mode that claims ``reach``, served by ``workers`` processes, to its claim."""
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a mode claims, and in how many processes it was served."""
+
+    reach: str
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """How a run was made. ``alone``: nobody else can have bought. ``failures``: slices that did not end well."""
+
+    open_loop: bool = False
+    alone: bool = True
+    failures: tuple[str, ...] = ()
+
+
+def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> Verdict:
+    """Hold a mode to its claim."""
+    reach, workers = claimed.reach, claimed.workers
     safe = reach in {"processes", "hosts"} or (reach == "threads" and workers == 1)
-    claimed = f"promises {PROMISES[reach]}; in {workers} {'process' if workers == 1 else 'processes'}"
+    told = f"promises {PROMISES.get(reach, reach)}; in {workers} {'process' if workers == 1 else 'processes'}"
+    seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
+    proven = any(finding.anomaly in PROOFS for finding in checked.findings)
+    if proven or (checked.findings and safe and conditions.alone):
+        return Verdict("broke its word" if safe else "as claimed", f"{told} it was caught: {seen}")
+    doubt = _doubt(workers, checked, measured, conditions)
     if checked.findings:
-        seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
-        word: Word = "broke its word" if safe else "as claimed"
-        return Verdict(word, f"{claimed} it was caught: {seen}")
-    doubt = _doubt(workers, checked, measured, open_loop=open_loop)
+        stranger = "somebody else bought meanwhile, or the count is wrong"
+        doubt = f"{seen}: {'no sale was lost or made twice' if conditions.alone else stranger}"
     if doubt:
         return Verdict("could not tell", doubt)
     if safe:
-        return Verdict("as claimed", f"{claimed} nothing was wrong with {measured.decided} purchases")
-    return Verdict("broke its word", f"{claimed} it should have been caught, and was not")
+        return Verdict("as claimed", f"{told} nothing was wrong with {measured.decided} purchases")
+    return Verdict("broke its word", f"{told} it should have been caught, and was not")
 
 
-def _doubt(workers: int, checked: Checked, measured: Measured, *, open_loop: bool) -> str:
+def _doubt(workers: int, checked: Checked, measured: Measured, conditions: Conditions) -> str:
     """Return why a history without findings proves nothing, or nothing if it does."""
+    if conditions.failures:
+        return conditions.failures[0]
     purchases = measured.decided + measured.errors
-    if measured.errors > ERRORS_SHARE_MAX * purchases:
-        return f"{measured.errors} of {purchases} purchases got no answer or an error"
-    if measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided):
-        overlapping = f"{measured.overlapping} of {measured.decided} purchases overlapped another"
-        return f"{overlapping}: too little contention to prove anything"
-    if workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX:
-        share = f"one worker answered {measured.busiest_share:.0%} of the purchases"
-        return f"{share}: the others were not put to the test"
-    if checked.left is None:
-        return "the count at the end could not be read, so the sum could not be checked"
-    if open_loop and measured.late_share > LATE_SHARE_MAX:
-        late = f"{measured.late_share:.0%} of the purchases were sent late"
-        return f"{late}: the load was not the one that was planned; use more clients"
-    return ""
+    doubts = {
+        f"{measured.late_share:.0%} of the purchases were sent late, or not at all: clients or service could not keep "
+        "up with the rate that was planned": conditions.open_loop and measured.late_share > LATE_SHARE_MAX,
+        f"{measured.errors} of {purchases} purchases got no answer or an error": (
+            measured.errors > ERRORS_SHARE_MAX * purchases
+        ),
+        f"{measured.overlapping} of {measured.decided} purchases overlapped another: too little contention to prove "
+        "anything": measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided),
+        "the service does not name its workers, so nobody knows how many were put to the test: start it with "
+        "--harness true": workers > 1 and not measured.workers,
+        f"one worker answered {measured.busiest_share:.0%} of the purchases: the others were not put to the test": (
+            workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX
+        ),
+        "the count at the end could not be read, so the sum could not be checked": checked.left is None,
+    }
+    return next((why for why, true in doubts.items() if true), "")
 
 
 def worst(words: Sequence[Word]) -> int:

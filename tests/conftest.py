@@ -6,10 +6,15 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from loadtest import serve
 from tests.counter import Counter
+
+# A deadline for a test case is a timed assertion, which a busy machine fails.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

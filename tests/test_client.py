@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import socket
 import threading
 import time
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from loadtest import client, history, plan, transport
+from loadtest import client, drive, history, plan, transport
 from loadtest.client import Scene
 from loadtest.history import Operation
+from loadtest.usage import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.process import BaseProcess
+    from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
 Reply = bytes | None
@@ -173,6 +177,84 @@ def test_an_open_loop_keeps_to_its_plan(scripted: Callable[..., Scripted]) -> No
     client.be_client(scene, 0, start, rows.append, lambda: False)
     assert [row.planned - start for row in rows] == [50_000_000 * number for number in range(8)]
     assert all(row.called >= row.planned for row in rows)
+
+
+def test_called_is_when_it_was_sent_not_when_it_was_planned(scripted: Callable[..., Scripted]) -> None:
+    """The check needs the one, latency the other."""
+    server = scripted(SOLD)
+    rows: list[Operation] = []
+    begun = time.monotonic_ns()
+    scene = Scene(server.url, plan.make("last-ticket", 1, 5.0))
+    client.be_client(scene, 0, begun - 10**9, rows.append, lambda: False)
+    assert rows[0].planned == begun - 10**9
+    assert rows[0].called >= begun
+
+
+def test_what_an_open_loop_cannot_send_in_time_is_recorded_as_not_sent(scripted: Callable[..., Scripted]) -> None:
+    """A second after its time it gives up, and says of each purchase that it was not sent."""
+    server = scripted(*[SOLD] * 9)
+    rows: list[Operation] = []
+    scene = Scene(server.url, plan.make("flash-sale", 1, 1.0, rate=50.0, clients=1))
+    client.be_client(scene, 0, time.monotonic_ns() - 3 * 10**9, rows.append, lambda: False)
+    assert len(rows) == 50
+    assert {(row.outcome, row.problem) for row in rows} == {("not done", history.NOT_SENT)}
+    assert server.asked == []
+
+
+def test_a_closed_loop_ends_with_its_time(scripted: Callable[..., Scripted]) -> None:
+    """No purchase is planned after the end."""
+    server = scripted(*[SOLD] * 9)
+    rows: list[Operation] = []
+    scene = Scene(server.url, plan.make("flash-sale", 1, 1.0, clients=1))
+    client.be_client(scene, 0, time.monotonic_ns() - 3 * 10**9, rows.append, lambda: False)
+    assert len(rows) <= 1
+
+
+def test_a_client_gives_up_where_nobody_is() -> None:
+    """After so many refused connections in a row."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    rows: list[Operation] = []
+    scene = Scene(url, plan.make("flash-sale", 1, 30.0, clients=1))
+    client.be_client(scene, 0, time.monotonic_ns(), rows.append, lambda: False)
+    assert len(rows) == client.REFUSED_MAX
+
+
+def test_what_is_not_of_its_kind_is_not_stated(scripted: Callable[..., Scripted]) -> None:
+    """A strange reply neither ends the client nor enters the check."""
+    strange = '{"version":"1","count":true,"tickets":null,"order":null,"type":null}'
+    (row,) = buy(scripted(reply("201 OK", strange)).url)
+    assert (row.outcome, row.version, row.count, row.tickets, row.order) == ("done", None, None, (), "")
+    (row,) = buy(scripted(reply("201 OK", '{"tickets":[1,"2"]}')).url)
+    assert row.tickets == ()
+
+
+@pytest.mark.parametrize("when", ["before", "amid"])
+def test_a_client_process_that_dies_voids_the_run_at_once(
+    scripted: Callable[..., Scripted], tmp_path: Path, when: str
+) -> None:
+    """One sentence, long before the time is over; and the others do not go on."""
+    server = scripted(*[SOLD] * 100_000)
+    scene = Scene(server.url, plan.make("flash-sale", 1, 60.0, clients=1))
+
+    def kill(_: drive.Progress) -> None:
+        for process in multiprocessing.active_children():
+            process.kill()
+
+    def killed_first(gate: Barrier, clients: Sequence[BaseProcess]) -> None:
+        kill(drive.Progress(0, 0))
+        clients[0].join()
+        until_ready(gate, clients)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if when == "before":
+            patch.setattr(drive, "_until_ready", killed_first)
+        with pytest.raises(drive.ClientDied, match="a client process ended with -9, so the history has a hole"):
+            drive.drive(scene, tmp_path, 1, Meter(None), kill)
+    assert (tmp_path / "history.jsonl").exists()
+
+
+until_ready = drive._until_ready  # noqa: SLF001  # what the test above delays
 
 
 def test_the_lean_session_is_a_session_of_requests(scripted: Callable[..., Scripted]) -> None:

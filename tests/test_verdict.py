@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest import plan
+from loadtest.cost import add_up
 from loadtest.findings import Checked, Finding, Witness
 from loadtest.history import Operation, Passage, outcome
-from loadtest.inside import idle_share
+from loadtest.inside import idle_share, look_inside
 from loadtest.measure import Measured, Share, measure, overlaps, share
 from loadtest.percentiles import percentile
-from loadtest.slices import Slice
-from loadtest.verdict import verdict, worst
+from loadtest.slices import Slice, cut
+from loadtest.usage import Usage
+from loadtest.verdict import Claimed, Conditions, verdict, worst
 
 CLEAN = Checked((), sold=10, left=0)
+ALONE = Conditions()
 CASE = Witness("ann and bob both made version 2")
 CAUGHT = Checked((Finding("lost update", 3, CASE, CASE),), sold=14, left=0)
 BUSY = replace(
@@ -60,14 +63,17 @@ def test_a_mode_is_held_to_its_claim_both_ways(
     reach: str, workers: int, checked: Checked, measured: Measured, word: str
 ) -> None:
     """Findings speak for themselves; their absence speaks only under contention that several workers shared."""
-    assert verdict(reach, workers, checked, measured).word == word
+    assert verdict(Claimed(reach, workers), checked, measured, ALONE).word == word
 
 
 def test_a_verdict_says_why() -> None:
     """In a sentence with figures."""
-    assert verdict("nowhere", 4, CAUGHT, BUSY).why == "promises nothing; in 4 processes it was caught: lost update x 3"
-    assert "0 of 20 purchases overlapped" in verdict("processes", 4, CLEAN, QUIET).why
-    assert "one worker answered 100%" in verdict("processes", 4, CLEAN, ONE_SIDED).why
+    assert (
+        verdict(Claimed("nowhere", 4), CAUGHT, BUSY, ALONE).why
+        == "promises nothing; in 4 processes it was caught: lost update x 3"
+    )
+    assert "0 of 20 purchases overlapped" in verdict(Claimed("processes", 4), CLEAN, QUIET, ALONE).why
+    assert "one worker answered 100%" in verdict(Claimed("processes", 4), CLEAN, ONE_SIDED, ALONE).why
 
 
 def test_the_exit_code_is_that_of_the_worst() -> None:
@@ -123,6 +129,12 @@ def test_a_percentile_is_a_value_that_occurred(values: list[float], percent: flo
 SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=20)
 
 
+def stretch(rows: list[Operation], **changes: object) -> Slice:
+    """Return a slice of counted purchases."""
+    scene = replace(plan.make("blog", 1, 5.0), **changes)  # type: ignore[arg-type]
+    return cut(scene, rows, [], None, 1)
+
+
 def operation(called: int, returned: int, worker: str = "1") -> Operation:
     return Operation("buy", "o", 0, called, called, returned, "done", 201, 1, worker=worker)
 
@@ -147,7 +159,7 @@ def test_measures_count_what_was_decided() -> None:
         replace(operation(0, 99_000_000), outcome="unknown"),
         Operation("look", "l", 0, 0, 0, 500_000_000, "done", 200),
     ]
-    measured = measure([Slice(rows, [], None)])
+    measured = measure([stretch(rows)])
     assert (measured.decided, measured.errors, measured.workers) == (2, 1, 2)
     assert measured.requests_per_s == pytest.approx(2 / 0.030)
     assert measured.late_share == 0.0
@@ -159,15 +171,15 @@ def test_measures_count_what_was_decided() -> None:
 def test_an_open_loop_that_could_not_keep_up_gives_no_verdict() -> None:
     """What was sent late was not the load that was planned; a closed loop plans nothing ahead."""
     late = replace(BUSY, late_share=0.2)
-    assert verdict("processes", 4, CLEAN, late, open_loop=True).word == "could not tell"
-    assert verdict("processes", 4, CLEAN, late).word == "as claimed"
-    assert verdict("processes", 4, CAUGHT, late, open_loop=True).word == "broke its word"
+    assert verdict(Claimed("processes", 4), CLEAN, late, Conditions(open_loop=True)).word == "could not tell"
+    assert verdict(Claimed("processes", 4), CLEAN, late, ALONE).word == "as claimed"
+    assert verdict(Claimed("processes", 4), CAUGHT, late, Conditions(open_loop=True)).word == "broke its word"
 
 
 def test_latency_runs_from_the_planned_moment() -> None:
     """A stall is charged to everyone who would have come meanwhile, and what was sent late is counted."""
     rows = [replace(operation(900_000_000, 1_000_000_000), planned=moment * 100_000_000) for moment in range(9)]
-    measured = measure([Slice(rows, [], None)])
+    measured = measure([stretch(rows)])
     assert measured.longest_ms == 1000.0
     assert measured.p50_ms == 600.0
     assert measured.late_share == 1.0
@@ -207,3 +219,118 @@ def test_idle_is_the_time_in_which_somebody_waits_and_nobody_is_inside() -> None
     assert idle_share([first, second]) == pytest.approx((5 + 5) / (5 + 10))
     assert idle_share([first]) == 1.0
     assert idle_share([]) == 0.0
+
+
+def test_what_others_can_have_caused_is_no_broken_word_where_others_can_buy() -> None:
+    """A missing version at a live service may be a stranger's purchase; a double sale is proof by itself."""
+    stranger = Checked((Finding("missing version", 2, CASE, CASE),), sold=4, left=0)
+    for reach in ("processes", "nowhere"):
+        assert verdict(Claimed(reach, 4), stranger, BUSY, Conditions(alone=False)).word == "could not tell"
+    assert verdict(Claimed("processes", 4), stranger, BUSY, ALONE).word == "broke its word"
+    assert verdict(Claimed("nowhere", 4), stranger, BUSY, ALONE).word == "could not tell"
+    assert verdict(Claimed("processes", 4), CAUGHT, BUSY, Conditions(alone=False)).word == "broke its word"
+
+
+def test_a_slice_that_did_not_end_well_leaves_doubt_but_outvotes_nothing() -> None:
+    """What was found stays found."""
+    broken = Conditions(failures=("round-2/m: interrupted before it was over",))
+    assert verdict(Claimed("processes", 4), CAUGHT, BUSY, broken).word == "broke its word"
+    assert verdict(Claimed("nowhere", 4), CAUGHT, BUSY, broken).word == "as claimed"
+    told = verdict(Claimed("processes", 4), CLEAN, BUSY, broken)
+    assert (told.word, told.why) == ("could not tell", "round-2/m: interrupted before it was over")
+
+
+def test_a_service_that_does_not_name_its_workers_gives_no_verdict() -> None:
+    """Unless it has one worker only."""
+    unnamed = replace(BUSY, workers=0, busiest_share=1.0)
+    told = verdict(Claimed("processes", 4), CLEAN, unnamed, ALONE)
+    assert told.word == "could not tell"
+    assert "--harness true" in told.why
+    assert verdict(Claimed("processes", 1), CLEAN, unnamed, ALONE).word == "as claimed"
+    rows = [operation(0, 10, worker=""), operation(5, 20, worker="")]
+    assert (measure([stretch(rows)]).workers, measure([stretch(rows)]).by_worker) == (0, None)
+
+
+def test_the_window_begins_after_the_warm_up_and_ends_with_the_last_ticket() -> None:
+    """Rates count what came back in the window; what was planned before it or after the first refusal is left out."""
+    scene = replace(plan.make("flash-sale", 1, 10.0), warmup_s=1.0)
+    rows = [replace(operation(moment * 10**9, moment * 10**9 + 10**8), planned=moment * 10**9) for moment in range(9)]
+    whole = cut(scene, rows, [], None, 2)
+    assert (whole.seconds, whole.returned, len(whole.operations), whole.sales) == (9.0, 8, 8, 9)
+    refused = replace(rows[5], outcome="refused")
+    short = cut(scene, [*rows[:5], refused, *rows[6:]], [], None, 2)
+    assert short.seconds == pytest.approx(4.1)
+    assert (short.returned, len(short.operations), short.sales) == (5, 5, 8)
+    passages = [Passage(str(moment), 1, asked=moment * 10**9, left=moment * 10**9 + 1) for moment in range(9)]
+    assert len(cut(scene, rows, passages, None, 2).passages) == 8
+
+
+def test_those_who_got_nothing_count_for_fairness() -> None:
+    """One of four clients had all: a quarter; and the least is nothing."""
+    measured = measure([stretch([operation(0, 5), operation(3, 9)], clients=4)])
+    assert measured.by_client == Share(0.25, 0, 2)
+
+
+def test_what_was_never_sent_is_late_and_an_error() -> None:
+    """An open loop that gave up says by how much."""
+    unsent = replace(operation(10, 10), outcome="not done", problem="not sent")
+    measured = measure([stretch([operation(0, 5), unsent])])
+    assert (measured.errors, measured.late_share) == (1, 0.5)
+
+
+def usage(clients: tuple[float, ...], machine: float = 10.0, service: float | None = 4.0) -> Usage:
+    return Usage(elapsed_s=10.0, cpus=2, machine_s=machine, service_s=service, clients_s=clients)
+
+
+def test_processor_time_is_shared_out() -> None:
+    """Of 20 processor seconds in 10 s on two: 4 the service, 3 the clients, 3 others; 40 ms for each of 100 sales."""
+    cost = add_up([usage((1.0, 2.0))], 100)
+    assert cost is not None
+    assert (cost.cpu_ms_per_sale, cost.client_share, cost.service_share) == (40.0, 0.15, 0.2)
+    assert cost.other_cores == pytest.approx(0.3)
+    assert (cost.quiet, cost.bottleneck, cost.crowded) == (False, False, False)
+    elsewhere = add_up([usage((1.0,), service=None)], 100)
+    assert elsewhere is not None
+    assert (elsewhere.cpu_ms_per_sale, elsewhere.service_share, elsewhere.quiet) == (None, None, None)
+    assert add_up([], 5) is None
+
+
+@pytest.mark.parametrize(
+    ("clients", "machine", "quiet", "bottleneck", "crowded"),
+    [
+        ((8.4, 1.0), 14.0, True, False, False),
+        ((8.6, 1.0), 14.0, True, True, False),
+        ((3.0, 3.1), 19.5, False, False, True),
+        ((2.9, 3.0), 19.5, False, False, False),
+        ((3.0, 3.1), 11.0, True, False, False),
+    ],
+)
+def test_a_load_generator_that_is_the_limit_says_so(
+    clients: tuple[float, ...], machine: float, *, quiet: bool, bottleneck: bool, crowded: bool
+) -> None:
+    """One process above 0.85 of a processor, or a full machine of which it took more than 0.3."""
+    cost = add_up([usage(clients, machine), usage(clients, machine)], 1)
+    assert cost is not None
+    assert (cost.quiet, cost.bottleneck, cost.crowded) == (quiet, bottleneck, crowded)
+
+
+def test_an_orders_time_is_split() -> None:
+    """Waiting until it is let in, inside until it has left, and all the rest of its call; in vain counts as waiting."""
+    passages = [
+        Passage("a", 1, asked=2_000_000, left=9_000_000, entered=5_000_000, read=6_000_000, version=0),
+        Passage("b", 1, asked=2_000_000, left=40_000_000),
+    ]
+    row = replace(operation(1_000_000, 12_000_000), planned=0, order="a")
+    looked = look_inside([replace(stretch([row]), passages=passages)])
+    assert looked is not None
+    assert (looked.wait_ms, looked.hold_ms, looked.queue_ms, looked.longest_wait_ms) == (3.0, 4.0, 4.0, 38.0)
+    assert look_inside([stretch([row])]) is None
+
+
+def test_idle_is_averaged_over_slices() -> None:
+    """One that was idle all the time and one that never was."""
+    idle = Passage("a", 1, asked=0, left=20, entered=10, read=11, version=0)
+    busy = [Passage("a", 1, 0, 20, 0, 1, 0), Passage("b", 1, 5, 30, 20, 21, 1)]
+    looked = look_inside([replace(stretch([]), passages=[idle]), replace(stretch([]), passages=busy)])
+    assert looked is not None
+    assert looked.idle_share == pytest.approx(0.5)
