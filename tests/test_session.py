@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from loadtest import serve
+from loadtest import compare, serve
 from tests.processes import alive_in
 
 if TYPE_CHECKING:
@@ -143,6 +143,42 @@ def test_a_target_that_does_not_answer_could_not_be_told(tmp_path: Path, words: 
     assert ended.returncode == 2
     assert "the service at http://127.0.0.1:9 did not answer as expected" in " ".join(ended.stdout.split())
     assert "Traceback" not in ended.stdout + ended.stderr
+
+
+GOOD_MODE = '{"mode":"m","claim":{"reach":"processes"},"workers":2}'
+GOOD_EVENT = '{"capacity":10,"count":9,"version":1}'
+
+
+@pytest.mark.parametrize(
+    ("mode", "event"),
+    [
+        ("<html>", GOOD_EVENT),
+        ("[]", GOOD_EVENT),
+        ("{}", GOOD_EVENT),
+        ('{"claim":{"reach":"everywhere"},"workers":2}', GOOD_EVENT),
+        ('{"claim":{"reach":"hosts"},"workers":"2"}', GOOD_EVENT),
+        (GOOD_MODE, "null"),
+        (GOOD_MODE, '{"capacity":10,"count":9}'),
+        (GOOD_MODE, '{"capacity":10,"count":9,"version":"1"}'),
+        (GOOD_MODE, '{"capacity":10,"count":true,"version":1}'),
+    ],
+)
+def test_what_is_no_turnstile_is_told_before_anything_is_bought(mode: str, event: str) -> None:
+    """One sentence; and what is one is understood."""
+    with pytest.raises(compare.NoTurnstile, match="what answers at http://x is no Turnstile"):
+        compare._understood("http://x", mode, event)  # noqa: SLF001  # the rule itself
+    start = compare._understood("http://x", GOOD_MODE, GOOD_EVENT)  # noqa: SLF001
+    assert (start.capacity, start.count, start.version) == (10, 9, 1)
+
+
+def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:
+    """Without ``--harness true`` nobody knows how many workers answered; with one worker that does not matter."""
+    for workers, word in (("2", "--harness true"), ("1", "as claimed")):
+        (tmp_path / workers).mkdir()
+        flags: dict[str, object] = {"mode": "file_lock", "workers": workers, "harness": "false"}
+        with serve.service(tmp_path / workers, flags) as service:
+            ended = loadtest(tmp_path, "run", service.url, *QUICK[:4], *QUICK[6:])
+        assert word in ended.stdout, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize(
