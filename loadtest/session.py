@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
-from loadtest import export, folder, judge, report
+from loadtest import export, folder, judge, page, report
 from loadtest.interrupt import interruptible
 from loadtest.measure import latencies
 from loadtest.progress import progress
@@ -83,6 +83,7 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
     if code == 0 and not all(outcome.met for outcome in outcomes):
         code = EXIT_MISSED
     export.write(place, export.as_json(run, results, ceiling, outcomes, stories, code), results)
+    (place / "report.html").write_text(page.render(place, run, results, ceiling, outcomes, stories), "utf-8")
     for path in place.glob("round-*/*/plan.json"):
         recorded = folder.load_slice(path.parent)
         (path.parent / "latency.hgrm").write_text(export.hgrm(latencies([recorded.slice])))
@@ -100,6 +101,7 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
             *judge.failures(place),
             *report.requirements(outcomes),
             f"all figures: {place / 'verdict.json'}",
+            f"report: {place / 'report.html'}",
         ):
             _say(console, line)
     except BrokenPipeError:

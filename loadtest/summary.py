@@ -1,0 +1,101 @@
+"""A run in plain words: what was done, what was promised, and how it went. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from loadtest.findings import ANOMALIES
+from loadtest.verdict import PROMISES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.judge import Result
+    from loadtest.plan import Plan
+
+
+def headline(results: Sequence[Result]) -> str:
+    """Return the outcome as a title."""
+    words = [result.verdict.word for result in results]
+    broke = [result.mode for result in results if result.verdict.word == "broke its word"]
+    unsure = [result.mode for result in results if result.verdict.word == "could not tell"]
+    if not words:
+        return "Nothing was run"
+    if broke:
+        return f"{listed(broke)} broke {'its' if len(broke) == 1 else 'their'} word"
+    if unsure:
+        return f"The run could not tell about {listed(unsure)}"
+    if len(words) == 1:
+        return f"{results[0].mode} did what it claims"
+    return f"All {number(len(words))} modes did what they claim"
+
+
+def scene(plan: Plan, tickets: int, workers: int | None, modes: int, rounds: int) -> str:
+    """Return what was done: who wanted what, of which service, how often."""
+    amount = f"1 to {plan.quantity_max} tickets" if plan.quantity_max > 1 else "1 ticket"
+    processes = "" if workers is None else f" of {workers} worker process{'es' * (workers != 1)}"
+    stock = f"a service{processes} that had {tickets:,} ticket{'s' * (tickets != 1)}"
+    if plan.rate:
+        words = (
+            f"{plan.rate:g} times a second for {plan.seconds:g} s, whatever the replies, one of {plan.clients:,} buyers"
+        )
+        words += f" asked {stock} for {amount}."
+    elif plan.orders:
+        often = "" if plan.orders == 1 else f", {plan.orders} times one after the other"
+        words = f"{plan.clients:,} buyers came at one moment to {stock}. Each asked for {amount}{often}."
+    else:
+        words = (
+            f"{plan.clients:,} buyers came to {stock}. Each asked for {amount}, and again as soon as it was answered,"
+        )
+        words += f" for {plan.seconds:g} s."
+    if plan.think_s:
+        words += f" Between reading and writing, the service paused for {plan.think_s:g} s on purpose, so that orders"
+        words += " that are not kept apart collide."
+    times = f" in {rounds} rounds" if rounds > 1 else ""
+    if modes > 1:
+        return f"{words} It was run in {number(modes)} modes, one after the other{times}, each time with a fresh store."
+    return f"{words} It was run{times}{', each' * (rounds > 1)} with a fresh store."
+
+
+def outcome(results: Sequence[Result]) -> list[str]:
+    """Return a sentence for each group of modes that promise the same and fared alike."""
+    groups: dict[tuple[str, str, bool], list[Result]] = {}
+    for result in results:
+        caught = bool(result.checked and result.checked.findings)
+        groups.setdefault((result.claim.get("reach", ""), result.verdict.word, caught), []).append(result)
+    return [_fared(group, reach, word, caught=caught) for (reach, word, caught), group in groups.items()]
+
+
+def _fared(group: Sequence[Result], reach: str, word: str, *, caught: bool) -> str:
+    names = listed([result.mode for result in group])
+    several = len(group) > 1
+    if word == "could not tell":
+        return f"About {names} nothing can be said: {'; '.join(result.verdict.why for result in group)}."
+    promised = PROMISES.get(reach, "to keep buyers apart")
+    claim = f"{names} {'promise' if several else 'promises'} {promised}"
+    if reach == "threads" and caught and word == "as claimed":
+        claim += ", which is too little for several processes"
+    if caught and word == "as claimed":
+        return f"{claim}, and {'were' if several else 'was'} caught: {_anomalies(group)}."
+    if caught:
+        return f"{claim}, and broke that promise: {_anomalies(group)}."
+    if word == "as claimed":
+        decided = sum(result.measured.decided for result in group if result.measured)
+        return f"{claim}, and kept that: nothing was wrong with {decided:,} purchases."
+    return f"{claim}, should have been caught, and {'were' if several else 'was'} not."
+
+
+def _anomalies(group: Sequence[Result]) -> str:
+    found = {finding.anomaly for result in group if result.checked for finding in result.checked.findings}
+    return listed([name for name in ANOMALIES if name in found])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
+
+
+def number(amount: int) -> str:
+    """Return a small number as a word."""
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    return words[amount] if amount < len(words) else f"{amount:,}"
