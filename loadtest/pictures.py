@@ -139,6 +139,7 @@ def _fairness(measured: Measured | None) -> str:
     return "; ".join(
         f"{name}: Jain {share.jain:.3f}, {share.least:,}{f' to {share.most:,}' * (share.most > share.least)} each"
         for name, share in shares
+        if share is not None
     )
 
 

@@ -74,7 +74,8 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
     proven = any(finding.anomaly in PROOFS for finding in checked.findings)
     if proven or (checked.findings and safe and conditions.alone):
-        return Verdict("broke its word" if safe else "as claimed", f"{told} it was caught: {seen}")
+        also = f"; and {conditions.failures[0]}" if conditions.failures else ""
+        return Verdict("broke its word" if safe else "as claimed", f"{told} it was caught: {seen}{also}")
     doubt = _doubt(workers, checked, measured, conditions)
     if checked.findings:
         stranger = "somebody else bought meanwhile, or the count is wrong"

@@ -157,19 +157,19 @@ def test_hostile_words_and_faults_are_shown_and_do_nothing(run: Path, browser: B
     word = json.loads((place / "round-1/file_lock/mode.json").read_text())
     word["claim"]["price"] = HOSTILE
     (place / "round-1/file_lock/mode.json").write_text(json.dumps(word))
-    (place / "round-2/no_lock/failure.txt").write_text(HOSTILE)
+    (place / "round-2/file_lock/failure.txt").write_text(HOSTILE)
     rows = (place / "round-1/file_lock/history.jsonl").read_text().splitlines()
     began = min(json.loads(row)["called"] for row in rows)
     fault = {"name": HOSTILE, "from_ns": began + 10**8, "to_ns": began + 2 * 10**8}
     (place / "round-1/file_lock/faults.json").write_text(json.dumps([fault]))
     ended = subprocess.run(
-        [sys.executable, "-m", "loadtest", "check", place, "--require", "ratio>0.0001"],
+        [sys.executable, "-m", "loadtest", "check", place, "--require", "gone:ratio>0.0001"],
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
-    assert ended.returncode == 2, ended.stderr
+    assert ended.returncode == 2, ended.stdout + ended.stderr
     with opened(browser, place / "report.html") as page:
         assert page.locator("script").count() == 0
         assert page.locator("figure rect.fault").count() == 3
         assert page.get_by_text(HOSTILE).count() >= 6
-        expect(page.locator("h1")).to_contain_text("The run could not tell about no_lock")
+        expect(page.locator("h1")).to_contain_text("The run could not tell about file_lock")
         expect(page.locator("#warnings table")).to_contain_text("nothing was measured")
