@@ -119,7 +119,7 @@ def percentiles(key: str, curves: Sequence[Curve], width: float) -> str:
     canvas = Canvas(width, height)
     top, bottom, left = 26.0, height - 42, 58.0
     names = max((len(curve.name) for curve in known), default=0)
-    right = width - min(width / 3, names * LETTER + 30)
+    right = width - min(width / 2.5, names * LETTER + 44)
     most = max((len(curve.latencies_ms) for curve in known), default=0)
     x = logarithmic([1.0, max(most, 100.0)], left, right)
     shown = [value for curve in known for value in (curve.latencies_ms[0], curve.latencies_ms[-1])]

@@ -21,7 +21,7 @@ class Inside:
     wait, of those who were never let in too.
 
     ``queue`` is what is neither waiting for the lock nor inside: sockets, threads, parsing, rendering. ``idle_share``
-    is the part of the time in which somebody waited and nobody was inside.
+    is the part of the time in which somebody waited that nobody was inside.
     """
 
     wait_ms: float

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from loadtest.folder import Recorded
     from loadtest.witness import Story
 
+RATIO_S_MIN = 0.25
+"""A window shorter than this, for all was sold by then, has no ratio: it would compare a start with a whole run."""
 QUIET_PAIRS_MIN = 5
 """With at least so many rounds in which nobody else was busy, only those count for the ratio."""
 
@@ -123,7 +125,8 @@ def _checked(each: Recorded) -> Checked:
 def _round(each: Recorded, ceilings: dict[str, _Ceiling]) -> Round:
     alone = measure([each.slice])
     ceiling = ceilings.get(each.name.partition("/")[0])
-    to_ceiling = alone.requests_per_s / ceiling.requests_per_s if ceiling and ceiling.requests_per_s else None
+    comparable = ceiling is not None and ceiling.requests_per_s and each.slice.seconds >= RATIO_S_MIN
+    to_ceiling = alone.requests_per_s / ceiling.requests_per_s if ceiling and comparable else None
     quiet = _quiet(each)
     both = quiet if ceiling is None or quiet is None else quiet and bool(ceiling.quiet)
     return Round(each.name, alone.requests_per_s, alone.p50_ms, alone.p99_ms, to_ceiling, both)

@@ -68,10 +68,10 @@ def cells(result: Result) -> list[Cell]:
         found = [(name, result.checked.times(name)) for name in anomalies]
         times = sum(count for _, count in found)
         state: State = "held"
-        if times:
-            state = "broken" if result.verdict.word == "broke its word" else "caught"
-        elif result.verdict.word == "could not tell":
+        if result.verdict.word == "could not tell":
             state = "unknown"
+        elif times:
+            state = "broken" if result.verdict.word == "broke its word" else "caught"
         detail = ", ".join(f"{name} x {count:,}" for name, count in found if count and len(anomalies) > 1)
         row.append(Cell(promise, state, state, times, detail))
     return row

@@ -43,7 +43,8 @@ class Measured:
     """Figures of the purchases that were decided (sold or sold out). ``errors`` are in no percentile.
 
     Latencies are in milliseconds, from the planned moment to the last byte of the reply. ``overlapping`` is how many
-    were under way together with another one, ``inside_max`` how many at most at once. ``late_share`` is the part that
+    were under way together with another one, ``contended_sales`` how many of
+    these were sales, ``inside_max`` how many were under way at most at once. ``late_share`` is the part that
     was sent late. ``busiest_share`` is the part that the busiest worker answered.
     """
 
@@ -57,6 +58,7 @@ class Measured:
     longest_ms: float
     late_share: float
     overlapping: int
+    contended_sales: int
     inside_max: int
     workers: int
     busiest_share: float
@@ -86,6 +88,7 @@ def measure(slices: Sequence[Slice]) -> Measured:
         longest_ms=percentile(values, 100),
         late_share=sum(map(_is_late, asked)) / len(asked) if asked else 0.0,
         overlapping=sum(count for count, _ in seen),
+        contended_sales=sum(row.outcome == "done" for rows in decided for row in overlapped(rows)),
         inside_max=max((most for _, most in seen), default=0),
         workers=max((each.workers for each in slices), default=0),
         busiest_share=sum(busiest) / len(merged) if merged else 1.0,
@@ -123,20 +126,27 @@ def share(amounts: Iterable[int]) -> Share:
 
 def overlaps(operations: Sequence[Operation]) -> tuple[int, int]:
     """Return how many operations overlapped another in time, and how many were under way at once at most."""
-    ordered = sorted(operations, key=lambda row: row.called)
-    overlapped = [False] * len(ordered)
     under_way: list[int] = []
-    last, inside_max = 0, 0
-    for index, row in enumerate(ordered):
-        if index and row.called < ordered[last].returned:
-            overlapped[index] = overlapped[last] = True
-        if row.returned > ordered[last].returned:
-            last = index
+    inside_max = 0
+    for row in sorted(operations, key=lambda row: row.called):
         while under_way and under_way[0] <= row.called:
             heapq.heappop(under_way)
         heapq.heappush(under_way, row.returned)
         inside_max = max(inside_max, len(under_way))
-    return sum(overlapped), inside_max
+    return len(overlapped(operations)), inside_max
+
+
+def overlapped(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the operations that overlapped another in time."""
+    ordered = sorted(operations, key=lambda row: row.called)
+    found = [False] * len(ordered)
+    last = 0
+    for index, row in enumerate(ordered):
+        if index and row.called < ordered[last].returned:
+            found[index] = found[last] = True
+        if row.returned > ordered[last].returned:
+            last = index
+    return [row for row, did in zip(ordered, found, strict=True) if did]
 
 
 def _is_late(row: Operation) -> bool:

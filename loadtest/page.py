@@ -15,6 +15,7 @@ from markupsafe import escape
 
 from loadtest import export, folder, matrix, pictures, report, sheet, summary, timelines
 from loadtest.findings import MEANINGS
+from loadtest.judge import failures
 from loadtest.verdict import PROMISES
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def render(
         shades=[shade.name for each in seen for shade in each.time.shades],
         stories=pictures.cases(place, stories),
         outcomes=outcomes,
-        warnings=report.warnings(results, ceiling),
+        warnings=[*report.warnings(results, ceiling), *failures(place)],
         meanings=MEANINGS,
         reaches=PROMISES,
         provenance=_provenance(run),

@@ -50,10 +50,15 @@ def look_at(place: Path, result: Result, series: int) -> Seen:
     """Load what the page shows of a mode; in a folder ``place``, and with its place among the modes."""
     first: Recorded | None = None
     merged: list[float] = []
-    for each in result.rounds:
-        recorded = folder.load_slice(place / each.slice)
+    # Where no slice ended well, those that broke off are shown as far as they came.
+    whole = [place / each.slice for each in result.rounds]
+    for path in whole or [each / result.mode for each in folder.rounds(place)]:
+        if not (path / "plan.json").exists():
+            continue
+        recorded = folder.load_slice(path)
         merged += latencies([recorded.slice])
-        first = first or recorded
+        if first is None and recorded.operations:
+            first = recorded
     if first is None:
         raise ValueError(f"{result.mode} was measured without a slice")
     time = timelines.stretch(first.operations, _faults(place / first.name), first.plan.warmup_s)

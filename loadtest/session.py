@@ -19,9 +19,10 @@ from loadtest.require import evaluate
 from loadtest.verdict import worst
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from loadtest.judge import Result
     from loadtest.plan import Plan
     from loadtest.progress import Follow
     from loadtest.require import Requirement
@@ -82,31 +83,48 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
     code = worst([result.verdict.word for result in results])
     if code == 0 and not all(outcome.met for outcome in outcomes):
         code = EXIT_MISSED
-    export.write(place, export.as_json(run, results, ceiling, outcomes, stories, code), results)
-    (place / "report.html").write_text(page.render(place, run, results, ceiling, outcomes, stories), "utf-8")
-    for path in place.glob("round-*/*/plan.json"):
-        recorded = folder.load_slice(path.parent)
-        (path.parent / "latency.hgrm").write_text(export.hgrm(latencies([recorded.slice])))
     try:
-        if markdown:
-            click.echo(report.markdown(results), nl=False)
-            return code
+        export.write(place, export.as_json(run, results, ceiling, outcomes, stories, code), results)
+        for path in place.glob("round-*/*/plan.json"):
+            recorded = folder.load_slice(path.parent)
+            (path.parent / "latency.hgrm").write_text(export.hgrm(latencies([recorded.slice])))
+        drawn = _drawn(place, page.render(place, run, results, ceiling, outcomes, stories))
+    except OSError as error:
+        _say(console, f"the figures of {place} could not be written ({error.strerror})")
+        return EXIT_UNKNOWN
+    except Exception as error:  # noqa: BLE001  # a picture that cannot be drawn takes no verdict away
+        drawn = f"the report could not be drawn: {error!r}"
+    if markdown:
+        click.echo(report.markdown(results), nl=False)
+        return code
+    lines = (
+        *report.sentences(results, stories),
+        *report.ratios(results, ceiling),
+        *report.warnings(results, ceiling),
+        *judge.failures(place),
+        *report.requirements(outcomes),
+        f"all figures: {place / 'verdict.json'}",
+        drawn,
+    )
+    _tell(console, place, results, lines)
+    return code
+
+
+def _drawn(place: Path, html: str) -> str:
+    (place / "report.html").write_text(html, "utf-8")
+    return f"report: {place / 'report.html'}"
+
+
+def _tell(console: Console, place: Path, results: Sequence[Result], lines: Iterable[str]) -> None:
+    """Print the tables and the lines below them, to whoever still listens."""
+    try:
         console.print(report.table(results, place.resolve().name))
         if any(result.measured for result in results):
             console.print(report.details(results))
-        for line in (
-            *report.sentences(results, stories),
-            *report.ratios(results, ceiling),
-            *report.warnings(results, ceiling),
-            *judge.failures(place),
-            *report.requirements(outcomes),
-            f"all figures: {place / 'verdict.json'}",
-            f"report: {place / 'report.html'}",
-        ):
+        for line in lines:
             _say(console, line)
     except BrokenPipeError:
         _unheard()
-    return code
 
 
 def _say(console: Console, line: str) -> None:

@@ -45,8 +45,9 @@ def cut(
     if not plan.orders:
         begin, end = first + int(plan.warmup_s * 1e9), first + int(plan.seconds * 1e9)
         sold_out = min((row.returned for row in decided if row.outcome == "refused"), default=end)
-        # A sale that is over before the warm-up is: better to measure it whole than not at all.
-        end = min(end, sold_out) if sold_out > begin else end
+        if sold_out <= begin:  # all was sold before it was warm: better to measure that than refusals alone
+            begin = first
+        end = min(end, sold_out)
         measured = [row for row in bought if begin <= row.planned < end]
     named = any(row.worker for row in decided)
     return Slice(

@@ -83,7 +83,7 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     if doubt:
         return Verdict("could not tell", doubt)
     if safe:
-        return Verdict("as claimed", f"{told} nothing was wrong with {measured.decided} purchases")
+        return Verdict("as claimed", f"{told} nothing was wrong, and {measured.decided} purchases were measured")
     return Verdict("broke its word", f"{told} it should have been caught, and was not")
 
 
@@ -100,6 +100,9 @@ def _doubt(workers: int, checked: Checked, measured: Measured, conditions: Condi
         ),
         f"{measured.overlapping} of {measured.decided} purchases overlapped another: too little contention to prove "
         "anything": measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided),
+        "no sale was made while another purchase was under way: refusals alone prove nothing": (
+            not measured.contended_sales
+        ),
         "the service does not name its workers, so nobody knows how many were put to the test: start it with "
         "--harness true": workers > 1 and not measured.workers,
         f"one worker answered {measured.busiest_share:.0%} of the purchases: the others were not put to the test": (

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Waiting = tuple[Command, Future[Reply]]
 
 BATCH_ORDERS_MAX = 256
+HAND_OVER_S = 0.02
+"""The least that an order waits: what it takes to be handed to the thread and back, however short its patience."""
 
 
 class Committer:
@@ -46,7 +48,7 @@ class Committer:
         answer: Future[Reply] = Future()
         self._waiting.put((command, answer))
         try:
-            return answer.result(wait_s)
+            return answer.result(max(wait_s, HAND_OVER_S))
         except TimeoutError:
             if answer.cancel():
                 raise Busy(wait_s) from None

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import struct
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,14 +25,13 @@ from service.mode import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
 COUNTER_BYTES = 8
 FIRST = 1 << 10
 """The byte of number 0: far enough behind the counter that the two never touch."""
 WAITERS_MAX = 4096
-"""Most threads of a process that may sleep in the kernel at once, those included that nobody waits for any more."""
+"""Most orders of a process that may wait at once, those included whom nobody waits for any more."""
 
 
 class Turns:
@@ -38,38 +39,46 @@ class Turns:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # A thread that sleeps in fcntl cannot be woken at a deadline, so it is not the order's own that sleeps.
-        self._sleepers = ThreadPoolExecutor(WAITERS_MAX, thread_name_prefix="turns")
+        # Each one holds a file open, those too whom nobody waits for any more: a quarter of what the process may open.
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._room = threading.Semaphore(min(WAITERS_MAX, max(files // 4, 1)))
         os.close(self._opened())
 
     @contextmanager
     def turn(self, wait_s: float | None) -> Iterator[int]:
         """Wait until all who came before have left, and let nobody past meanwhile. Yield the number.
 
-        Raises ``Busy`` after ``wait_s`` seconds (``None``: never); who was behind moves up at once.
+        Raises ``Busy`` after ``wait_s`` seconds (``None``: never), or at once where too many wait already; who was
+        behind moves up at once.
         """
+        if not self._room.acquire(blocking=False):
+            raise Busy(0.0)
         # An open file description of its own: threads that shared one would share its locks.
         place = self._opened()
         asleep: Future[None] | None = None
         try:
             number = _take_number(place)
             if not _none_before(place, number):
-                asleep = self._sleepers.submit(_sleep_until_none_before, place, number)
+                asleep = _asleep(place, number)
                 try:
                     asleep.result(wait_s)
                 except TimeoutError:
                     raise Busy(wait_s or 0.0) from None
             yield number
         finally:
-            if asleep is None or asleep.done() or asleep.cancel():
-                os.close(place)
+            if asleep is None or asleep.done():
+                self._leave(place)
             else:
                 # Who sleeps there still holds the file; the byte, for which others wait, is given back now.
                 _lock(place, fcntl.F_UNLCK, FIRST + number, 1)
-                asleep.add_done_callback(lambda _: os.close(place))
+                asleep.add_done_callback(lambda _: self._leave(place))
 
     def _opened(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+    def _leave(self, place: int) -> None:
+        os.close(place)
+        self._room.release()
 
 
 def _take_number(place: int) -> int:
@@ -92,9 +101,25 @@ def _none_before(place: int, number: int) -> bool:
     return True
 
 
-def _sleep_until_none_before(place: int, number: int) -> None:
-    _lock(place, fcntl.F_RDLCK, FIRST + number - 1, 1, wait=True)
-    _lock(place, fcntl.F_RDLCK, FIRST, number, wait=True)
+def _asleep(place: int, number: int) -> Future[None]:
+    """Return what is done when all lower bytes are free.
+
+    A thread that sleeps in fcntl cannot be woken at a deadline, so it is not the order's own that sleeps; and it is a
+    daemon, so that a worker that ends need not wait for those whom nobody waits for any more.
+    """
+    free: Future[None] = Future()
+
+    def sleep() -> None:
+        try:
+            _lock(place, fcntl.F_RDLCK, FIRST + number - 1, 1, wait=True)
+            _lock(place, fcntl.F_RDLCK, FIRST, number, wait=True)
+        except OSError as error:
+            free.set_exception(error)
+        else:
+            free.set_result(None)
+
+    threading.Thread(target=sleep, name="turns", daemon=True).start()
+    return free
 
 
 def _lock(place: int, kind: int, start: int, length: int, *, wait: bool = False) -> None:

@@ -11,7 +11,7 @@ def alive_in(place: Path) -> list[str]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            command = (path / "cmdline").read_bytes().decode(errors="replace")
+            command = (path / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
             if str(place) in command or (path / "cwd").resolve() == place:
                 found.append(f"{path.name} {command}")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,11 +16,10 @@ from service.mode import Busy, NotWritten
 from service.rules import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
 from service.turns import Turns
 from tests.counter import Counter, buying, look, sell
+from tests.waiting import PATIENCE_S, taken, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-PATIENCE_S = 20.0
 
 
 class Door:
@@ -59,15 +59,17 @@ def nothing(name: str) -> Reply:
     return NoSuchEvent(name)
 
 
+def waits(queue: Committer, number: int) -> bool:
+    """Tell whether ``number`` orders wait behind the one at the door."""
+    return queue._waiting.qsize() == number  # noqa: SLF001  # nothing else tells
+
+
 def ask_all(queue: Committer, number: int) -> list[Asking]:
-    """Ask for ``number`` orders, and return when all of them wait."""
+    """Ask for ``number`` orders while the first of all stands at the door, and return when all of them wait."""
     asking = []
     for each in range(number):
-        waiting = queue._waiting.qsize()  # noqa: SLF001  # to know that it waits
-        command = buying(event=str(each))
-        asking.append(Asking(lambda command=command: queue.ask(command, PATIENCE_S)))  # type: ignore[misc]
-        while each and queue._waiting.qsize() == waiting:  # noqa: SLF001
-            assert asking[-1].told is None
+        asking.append(Asking(partial(queue.ask, buying(event=str(each)), PATIENCE_S)))
+        until(partial(waits, queue, each + 1))
     return asking
 
 
@@ -191,12 +193,11 @@ def test_a_batch_is_one_write_and_one_fsync_and_decides_in_order(counter: Counte
             patch.setattr(os, name, noting(name, getattr(os, name), calls))
         asking = []
         with turns.turn(PATIENCE_S):
-            for quantity in (4, 4, 4, 2):
-                waiting = queue._waiting.qsize()  # noqa: SLF001
-                command = buying(quantity)
-                asking.append(Asking(lambda command=command: mode.execute(command)))  # type: ignore[misc]
-                while len(asking) > 1 and queue._waiting.qsize() == waiting:  # noqa: SLF001
-                    assert asking[-1].told is None
+            for number, quantity in enumerate((4, 4, 4, 2)):
+                asking.append(Asking(partial(mode.execute, buying(quantity))))
+                # The first is in the hand of the thread that has taken its number, the others are in the queue.
+                until(lambda: taken(counter.directory / "default.queue") == 2)
+                until(partial(waits, queue, number))
         told = [each.answer() for each in asking]
     sold = [reply.order for reply in told if isinstance(reply, Sold)]
     assert [(order.version, order.tickets[0], order.count) for order in sold] == [(1, 1, 6), (2, 5, 2), (3, 9, 0)]

@@ -203,6 +203,12 @@ def test_a_wrong_word_is_told_before_anything_runs(tmp_path: Path, words: tuple[
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
+def hear() -> None:
+    """Undo that whoever started the tests may have these signals ignored, as in the background of a script."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_stops_its_service_and_keeps_what_it_recorded(tmp_path: Path, number: int) -> None:
     """Ctrl-C, ``kill`` or a closed terminal, even twice: exit 2, nothing left running, and the rest can be judged."""
@@ -213,6 +219,7 @@ def test_an_interrupted_run_stops_its_service_and_keeps_what_it_recorded(tmp_pat
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=hear,  # noqa: PLW1509  # no thread of the tests runs meanwhile
     )
     second = tmp_path / "runs" / "latest" / "round-1" / "file_lock"
     deadline = time.monotonic() + PATIENCE_S
@@ -230,6 +237,7 @@ def test_an_interrupted_run_stops_its_service_and_keeps_what_it_recorded(tmp_pat
     ended = loadtest(tmp_path, "check")
     assert ended.returncode == 2
     modes = {mode["mode"]: mode["verdict"] for mode in verdict(tmp_path)["modes"]}
+    assert ended.stdout.splitlines()[-1].startswith("report: ")
     assert modes["process_lock"]["word"] == "as claimed"
     assert modes["file_lock"]["why"] == "round-1/file_lock: interrupted before it was over"
 
@@ -242,6 +250,32 @@ def test_who_stops_listening_is_no_verdict(tmp_path: Path) -> None:
     )
     assert ended.returncode in {0, 2}, ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_service_that_dies_amid_a_run_is_told_with_what_was_seen(tmp_path: Path) -> None:
+    """One sentence, exit 2, a report; and the other mode is judged all the same."""
+    flags = ("--modes", "file_lock,process_lock", "--shape", "flash-sale", "--seconds", "2", "--workers", "2")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loadtest", "compare", *flags],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    first = tmp_path / "runs" / "latest" / "round-1" / "file_lock"
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(path.stat().st_size for path in first.glob("history-*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    service = [int(each.split()[0]) for each in alive_in(tmp_path) if " -m service " in each]
+    os.killpg(os.getpgid(service[0]), signal.SIGKILL)
+    told, _ = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2, told
+    assert "could not tell (round-1/file_lock: the service ended with -9 in the middle; its log is " in told
+    assert told.splitlines()[-1].startswith("report: ")
+    assert "Traceback" not in told
+    modes = {mode["mode"]: mode["verdict"]["word"] for mode in verdict(tmp_path)["modes"]}
+    assert modes == {"file_lock": "could not tell", "process_lock": "as claimed"}
+    assert alive_in(tmp_path) == []
 
 
 def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:

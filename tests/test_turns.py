@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-import time
 from multiprocessing import connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +13,12 @@ import pytest
 from service import turns
 from service.mode import Busy
 from service.turns import COUNTER_BYTES, Turns
+from tests.waiting import PATIENCE_S, taken, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
 FORK = multiprocessing.get_context("fork")
-PATIENCE_S = 20.0
 LONG_S = 30.0
 
 
@@ -55,18 +53,6 @@ class Waiter:
         """SIGKILL."""
         self.process.kill()
         self.process.join()
-
-
-def taken(path: Path) -> int:
-    """Return how many numbers have been taken."""
-    return int.from_bytes(path.read_bytes()[:COUNTER_BYTES], "big") if path.exists() else 0
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def told(*waiters: Waiter) -> list[Connection]:

@@ -26,7 +26,14 @@ ALONE = Conditions()
 CASE = Witness("ann and bob both made version 2")
 CAUGHT = Checked((Finding("lost update", 3, CASE, CASE),), sold=14, left=0)
 BUSY = replace(
-    measure([]), decided=20, overlapping=20, inside_max=8, workers=4, busiest_share=0.4, by_client=Share(1.0, 1, 1)
+    measure([]),
+    decided=20,
+    overlapping=20,
+    contended_sales=8,
+    inside_max=8,
+    workers=4,
+    busiest_share=0.4,
+    by_client=Share(1.0, 1, 1),
 )
 QUIET = replace(BUSY, overlapping=0, inside_max=1)
 ONE_SIDED = replace(BUSY, workers=1, busiest_share=1.0)
@@ -51,6 +58,8 @@ ONE_SIDED = replace(BUSY, workers=1, busiest_share=1.0)
         ("processes", 4, CLEAN, ONE_SIDED, "could not tell"),
         ("processes", 4, CLEAN, replace(BUSY, decided=0, overlapping=0), "could not tell"),
         ("processes", 4, CLEAN, replace(BUSY, overlapping=4), "as claimed"),
+        ("processes", 4, CLEAN, replace(BUSY, contended_sales=0), "could not tell"),
+        ("nowhere", 4, CLEAN, replace(BUSY, contended_sales=0), "could not tell"),
         ("processes", 4, CLEAN, replace(BUSY, overlapping=3), "could not tell"),
         ("processes", 4, CLEAN, replace(BUSY, busiest_share=0.9), "as claimed"),
         ("processes", 4, CLEAN, replace(BUSY, busiest_share=0.91), "could not tell"),
@@ -164,6 +173,7 @@ def test_measures_count_what_was_decided() -> None:
     assert measured.requests_per_s == pytest.approx(2 / 0.030)
     assert measured.late_share == 0.0
     assert (measured.p50_ms, measured.p99_ms, measured.longest_ms) == (10.0, 30.0, 30.0)
+    assert measured.contended_sales == 1
     assert (measured.overlapping, measured.inside_max, measured.busiest_share) == (2, 2, 0.5)
     assert measure([]).decided == 0
 
@@ -260,6 +270,9 @@ def test_the_window_begins_after_the_warm_up_and_ends_with_the_last_ticket() -> 
     refused = replace(rows[5], outcome="refused")
     short = cut(scene, [*rows[:5], refused, *rows[6:]], [], None, 2)
     assert short.seconds == pytest.approx(4.1)
+    early = [replace(rows[0], returned=10**8), replace(operation(2 * 10**8, 3 * 10**8), planned=10**8), *rows[1:]]
+    early[1] = replace(early[1], outcome="refused")
+    assert cut(scene, early, [], None, 2).seconds == pytest.approx(0.3)
     assert (short.returned, len(short.operations), short.sales) == (5, 5, 8)
     passages = [Passage(str(moment), 1, asked=moment * 10**9, left=moment * 10**9 + 1) for moment in range(9)]
     assert len(cut(scene, rows, passages, None, 2).passages) == 8

@@ -30,8 +30,8 @@ class GroupCommit:
         reach="processes",
         survives=("killed holder", "power loss"),
         waits="queues",
-        fair=True,
-        price="a write that fails fails every order that was waiting with it",
+        fair=False,
+        price="fails together what was written together; a batch of one worker passes single orders of another",
     )
 
     def __init__(self, store: JsonFile, decide: Decide, wait_s: float) -> None:
