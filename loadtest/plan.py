@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,8 +124,3 @@ def _moments(plan: Plan, client: int) -> Iterator[int]:
             yield int(moment * 1e9)
         poisson = plan.arrivals == "poisson"
         moment = moment + chance.expovariate(plan.rate) if poisson else (number + 1) / plan.rate
-
-
-def as_json(plan: Plan) -> dict[str, Any]:
-    """Return the plan as JSON values; ``Plan(**values)`` makes it again."""
-    return asdict(plan)
