@@ -89,6 +89,7 @@ def drive(scene: Scene, folder: Path, processes: int, meter: Meter, progress: Ca
             progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes])))
             connection.wait(alive, POLL_S)
             _none_died(clients)
+        _none_died(clients)  # a sentinel wakes us before the code of the one that died can be had
         usage = meter.stop([microseconds / 1e6 for microseconds in counts[2 * processes :]])
     except threading.BrokenBarrierError:
         raise ClientDied(f"not all client processes were ready within {READY_S:g} s") from None
