@@ -12,7 +12,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from service import wire
-from service.mode import Busy, Damaged, NotWritten
+from service.mode import Busy, Damaged, NotWritten, Unknown
 from service.rules import NoSuchEvent
 from service.wire import Problem, Response
 
@@ -156,6 +156,11 @@ def _add_problems(app: flask.Flask) -> None:
     def damaged(error: Damaged) -> flask.Response:
         app.logger.error("%s", error)
         return problem(Problem(500, "torn-read", "the ticket store held something that nobody wrote whole"))
+
+    @app.errorhandler(Unknown)
+    def unknown(error: Unknown) -> flask.Response:
+        app.logger.error("%s", error)
+        return problem(Problem(500, "unknown-outcome", f"{error}: look whether it was done"))
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> flask.Response:

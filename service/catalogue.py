@@ -13,6 +13,7 @@ from service.modes.group_commit import GroupCommit
 from service.modes.naive import Naive
 from service.modes.no_lock import NoLock
 from service.modes.process_lock import ProcessLock
+from service.modes.single_writer import SingleWriter
 from service.modes.thread_lock import ThreadLock
 from service.modes.ticket_lock import TicketLock
 from service.settings import wrong
@@ -34,10 +35,12 @@ MODES: dict[str, Build] = {
     FileLock.name: FileLock,
     TicketLock.name: TicketLock,
     GroupCommit.name: GroupCommit,
+    SingleWriter.name: SingleWriter,
 }
 
 CLAIMS: dict[str, Claim] = {
-    mode.name: mode.claim for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, GroupCommit)
+    mode.name: mode.claim
+    for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, GroupCommit, SingleWriter)
 }
 
 

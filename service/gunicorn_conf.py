@@ -1,4 +1,9 @@
-"""How gunicorn runs the service."""
+"""How gunicorn runs the service: its workers, and the daemons that a mode needs beside them.
+
+gunicorn has processes of its own for state beside the workers (``gunicorn.dirty``). They are not used: an order would
+go alone from the worker through a second arbiter to a process of its pool, in asyncio with a codec of its own at both
+hops, so what waits could not be handed over as one batch; and it takes two more processes where one will do.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,16 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from service.daemon import END_S, daemons_of
 
 if TYPE_CHECKING:
     import socket
 
     import flask
 
+    from service.daemon import Daemon
     from service.mode import Mode
     from service.settings import Settings
 
@@ -25,6 +34,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, app: flask.Flask, mode: Mode, settings: Settings, bound: socket.socket) -> None:
         self._app = app
+        self._daemons = daemons_of(mode)
         self._options = options(mode, settings, bound)
         super().__init__()
 
@@ -34,6 +44,38 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> flask.Flask:
         return self._app
+
+    def run(self) -> None:
+        Keeper(self, self._daemons).run()
+
+
+class Keeper(Arbiter):  # type: ignore[misc]  # as above
+    """gunicorn's master, which also keeps the daemons running: started before the workers, and ended after them."""
+
+    def __init__(self, server: Server, daemons: tuple[Daemon, ...]) -> None:
+        self._daemons = daemons
+        super().__init__(server)
+
+    def manage_workers(self) -> None:
+        self._keep_daemons()  # at the start, after each signal (that a child has ended is one), and once a second
+        super().manage_workers()
+
+    def reap_workers(self) -> None:
+        super().reap_workers()
+        self._keep_daemons()  # also while the workers end: they may have orders left
+
+    def _keep_daemons(self) -> None:
+        for daemon in self._daemons:
+            before = daemon.pid
+            if daemon.keep(self._let_go) and before:
+                self.log.error("daemon %s (pid: %s) has died; pid %s follows it", daemon.name, before, daemon.pid)
+
+    def _let_go(self) -> None:
+        """Close, in a daemon, what it must not hold: with the port in its hand, no service could follow this one."""
+        for listener in self.LISTENERS:
+            listener.close()
+        for worker in self.WORKERS.values():
+            worker.tmp.close()
 
 
 def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, Any]:
@@ -52,6 +94,9 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
         )
 
     def on_exit(_server: object) -> None:
+        for daemon in daemons_of(mode):
+            if not daemon.end():
+                sys.stderr.write(f"turnstile: {daemon.name} did not end within {END_S:g} s, so it was killed\n")
         sys.stderr.write("turnstile: stopped\n")
 
     return {

@@ -76,7 +76,7 @@ class Mode(Protocol):
         """Make what must not exist before the fork."""
 
     def execute(self, command: Command) -> Reply:
-        """Run one command as if it were alone. Raises ``Busy``, ``NotWritten`` or ``Damaged``."""
+        """Run one command as if it were alone. Raises ``Busy``, ``NotWritten``, ``Damaged`` or ``Unknown``."""
 
 
 class Busy(Exception):
@@ -92,3 +92,7 @@ class NotWritten(Exception):
 
 class Damaged(Exception):
     """What was read is not what was written: half a file, a wrong checksum, a version out of order."""
+
+
+class Unknown(Exception):
+    """Nobody can say whether the order was done: whoever had it in hand died, or stood still."""

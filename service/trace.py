@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from service.daemon import daemons_of
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Traced:
         self._folder = folder
         self.name: str = mode.name
         self.claim: Claim = mode.claim
+        self.daemons = daemons_of(mode)
 
     @property
     def store(self) -> Store:

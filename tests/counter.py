@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from service import catalogue, rules
+from service.daemon import daemons_of
 from service.stores import recovery
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from service.daemon import Daemon
     from service.mode import Decide, Mode
 
 NOW = 1_790_000_000.0
@@ -36,12 +38,21 @@ class Counter:
 
     directory: Path
     claims: list[int] = field(default_factory=list)
+    daemons: list[Daemon] = field(default_factory=list)
 
     def build(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
-        """Prepare the directory, as the service does before the fork, and build a mode on it."""
+        """Prepare the directory, as the service does before the fork, build a mode on it and start its daemons."""
         self.close()
         self.claims.append(recovery.prepare(self.directory, f"a test in mode {name}").descriptor)
-        return catalogue.MODES[name](JsonFile(self.directory), decide, wait_s)
+        mode = catalogue.MODES[name](JsonFile(self.directory), decide, wait_s)
+        self.daemons += daemons_of(mode)
+        self.keep()
+        return mode
+
+    def keep(self) -> None:
+        """Start the daemons that do not run, as the service's master does."""
+        for daemon in self.daemons:
+            daemon.keep()
 
     def opened(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
         """Build a mode and open it in this process."""
@@ -56,7 +67,9 @@ class Counter:
         return mode
 
     def close(self) -> None:
-        """Give the directory free."""
+        """End the daemons, and give the directory free."""
+        while self.daemons:
+            self.daemons.pop().end()
         while self.claims:
             os.close(self.claims.pop())
 

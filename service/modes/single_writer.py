@@ -1,0 +1,56 @@
+"""One process that writes for all: the article's queue, and the daemon that consumes it.
+
+How it keeps others out: there are none. The orders of a worker wait in a queue, and leave it as one batch through a
+pipe (``writer.py``). One process beside the workers (``daemon.py``) reads, decides and writes: all orders of an event
+that have come meanwhile, with one fsync.
+How far that reaches: all workers of this service. Whoever has the data directory has the writer, and is one service.
+What it leaves undone: when the writer dies, the orders in its hand have an unknown outcome; the others wait for the
+next writer, which is started at once.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from service.batch import commit
+from service.daemon import Daemon
+from service.mode import Claim, Decide
+from service.pipes import Door
+from service.writer import Line, Writer
+
+if TYPE_CHECKING:
+    from service.rules import Command, Reply
+    from service.stores.json_file import JsonFile
+
+
+class SingleWriter:
+    name = "single_writer"
+    claim = Claim(
+        reach="processes",
+        survives=("killed holder", "power loss"),
+        waits="queues",
+        fair=False,
+        price="two more hops between processes for every order, and a slow order of one event holds up all events",
+    )
+
+    def __init__(self, store: JsonFile, decide: Decide, wait_s: float) -> None:
+        self.store = store
+        self._decide = decide
+        self._wait_s = wait_s
+        self._door = Door()
+        self._noted = getattr(store, "noted", {})  # what a trace notes where orders are decided, which is elsewhere
+        self.daemons = (Daemon("ticket-writer", self._consume),)
+
+    def open(self) -> None:
+        """Be a producer: what a worker reads itself is only for looking."""
+        self.store.open()
+        self._line = Line(self._door, self._wait_s, self._noted)
+
+    def execute(self, command: Command) -> Reply:
+        return self._line.ask(command)
+
+    def _consume(self, lifeline: int) -> None:
+        """Be the consumer: nobody else reads to decide, decides, or writes."""
+        self.store.open()
+        Writer(self._door, partial(commit, self.store, self._decide), self._noted).run(lifeline)
