@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Waiting = tuple[Command, Future[Reply]]
 
 BATCH_ORDERS_MAX = 256
+WAITING_ORDERS_MAX = 4096
+"""Most orders in the queue, those included that have left it and were not yet swept out."""
 HAND_OVER_S = 0.02
 """The least that an order waits: what it takes to be handed to the thread and back, however short its patience."""
 
@@ -36,17 +38,21 @@ class Committer:
         self,
         turn: Callable[[], AbstractContextManager[object]],
         commit: Callable[[Sequence[Command]], Sequence[Reply]],
+        waiting_orders_max: int = WAITING_ORDERS_MAX,
     ) -> None:
         """``turn`` keeps all other writers out; ``commit`` makes a batch durable and returns its replies in order."""
         self._turn = turn
         self._commit = commit
-        self._waiting: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
+        self._waiting: queue.Queue[Waiting] = queue.Queue(waiting_orders_max)
         threading.Thread(target=self._run, name="committer", daemon=True).start()
 
     def ask(self, command: Command, wait_s: float) -> Reply:
         """Commit ``command`` together with others, and return its reply. Raises ``Busy``, or what ``commit`` raised."""
         answer: Future[Reply] = Future()
-        self._waiting.put((command, answer))
+        try:
+            self._waiting.put_nowait((command, answer))
+        except queue.Full:
+            raise Busy(0) from None
         try:
             return answer.result(max(wait_s, HAND_OVER_S))
         except TimeoutError:

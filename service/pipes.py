@@ -8,8 +8,10 @@ has.
 
 from __future__ import annotations
 
+import copyreg
 import socket
 import struct
+from dataclasses import fields
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,7 @@ class Door:
         self.inside.setblocking(False)  # noqa: FBT003  # as Python has it
 
     def __del__(self) -> None:
-        # As ``Connection`` does. A service has one door for as long as it runs.
+        """Close both ends, as ``Connection`` does. A service has one door for as long as it runs."""
         self._outside.close()
         self.inside.close()
 
@@ -64,3 +66,16 @@ def pipe(end: socket.socket) -> Connection:
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
         end.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", seconds, micros))  # struct timeval
     return Connection(end.detach())
+
+
+def travels_light(kind: type) -> None:
+    """Let values of a frozen dataclass with slots travel as a call with their fields.
+
+    By itself it would ask for the names of its fields each time, which took five times as long.
+    """
+    names = [field.name for field in fields(kind)]
+
+    def reduced(value: object) -> tuple[type, tuple[object, ...]]:
+        return kind, tuple([getattr(value, name) for name in names])
+
+    copyreg.pickle(kind, reduced)

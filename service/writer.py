@@ -11,6 +11,7 @@ Where an order stands says what may be told of it:
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from contextlib import contextmanager
@@ -18,9 +19,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, cast
 
-from service.committer import Committer
+from service.committer import WAITING_ORDERS_MAX, Committer
 from service.mode import Busy, Damaged, NotWritten, Unknown
-from service.rules import Reply
+from service.pipes import travels_light
+from service.rules import Buy, Event, Order, Reply, Sold, SoldOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -54,6 +56,9 @@ class Late:
     """The writer came to it too late, and did not begin it."""
 
 
+for each in (Asked, Buy, Sold, Order, SoldOut, Event):
+    travels_light(each)
+
 Answer = Reply | Exception | Late
 """An exception concerns the orders of one event; ``Line.ask`` raises it."""
 
@@ -61,7 +66,7 @@ Answer = Reply | Exception | Late
 class Line:
     """A worker's way to the writer. Make it in each worker, after the fork."""
 
-    def __init__(self, door: Door, wait_s: float, noted: Noted) -> None:
+    def __init__(self, door: Door, wait_s: float, noted: Noted, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
         """``noted`` receives what the writer noted of each order, for a trace."""
         self._door = door
         self._wait_s = wait_s
@@ -69,7 +74,8 @@ class Line:
         self._until: dict[str, float] = {}
         self._pipe: Connection | None = None
         self._greeted = False
-        self._committer = Committer(self._turn, cast("Callable[[Sequence[Command]], list[Reply]]", self._exchange))
+        exchange = cast("Callable[[Sequence[Command]], list[Reply]]", self._exchange)
+        self._committer = Committer(self._turn, exchange, waiting_orders_max)
 
     def ask(self, command: Command) -> Reply:
         """Return the writer's reply. Raises ``Busy``, ``NotWritten``, ``Damaged`` or ``Unknown``."""
@@ -85,9 +91,9 @@ class Line:
         return cast("Reply", answer)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait until the writer is there. Whoever waits can still leave."""
-        self._ready(time.monotonic() + self._wait_s)
+    def _turn(self, wait_s: float | None = None) -> Iterator[None]:
+        """Wait until the writer is there, so that whoever waits can still leave. ``None``: however long it takes."""
+        self._ready(math.inf if wait_s is None else time.monotonic() + wait_s)
         yield
 
     def _exchange(self, commands: Sequence[Command]) -> list[Answer]:
@@ -98,7 +104,7 @@ class Line:
         # An order that begins in time shares its round with others that begin ``wait_s`` later at most.
         longest = last + self._wait_s + ANSWER_S
         try:
-            if not pipe.poll(max(longest - time.monotonic(), 0)):
+            if not pipe.poll(_left(longest)):
                 raise TimeoutError("no answer")
             answers, noted = pipe.recv()
         except (EOFError, OSError) as error:
@@ -129,7 +135,7 @@ class Line:
                 if self._greeted:
                     if not pipe.poll(0):  # on an idle pipe there is nothing to read but its end
                         return pipe
-                elif pipe.poll(max(deadline - time.monotonic(), 0)):
+                elif pipe.poll(_left(deadline)):
                     pipe.recv_bytes()
                     self._greeted = True
                     return pipe
@@ -213,6 +219,11 @@ class Writer:
             for place, answer in zip(begun, told, strict=True):
                 answers[place] = answer
         return answers
+
+
+def _left(deadline: float) -> float | None:
+    """Return the seconds until ``deadline``; ``None`` where there is none."""
+    return None if deadline == math.inf else max(deadline - time.monotonic(), 0)
 
 
 def _in_time(batch: Sequence[Asked], places: Sequence[int], begun: list[int]) -> Iterator[Command]:

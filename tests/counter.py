@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from service import catalogue, rules
@@ -13,6 +15,7 @@ from service.stores import recovery
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from service.daemon import Daemon
@@ -53,6 +56,10 @@ class Counter:
         """Start the daemons that do not run, as the service's master does."""
         for daemon in self.daemons:
             daemon.keep()
+
+    def killers(self) -> list[Callable[[], None]]:
+        """Return what kills each of the daemons, without a chance to say goodbye."""
+        return [partial(os.kill, daemon.pid, signal.SIGKILL) for daemon in self.daemons]
 
     def opened(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
         """Build a mode and open it in this process."""

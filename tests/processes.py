@@ -1,4 +1,4 @@
-"""Which processes are still running, from ``/proc``."""
+"""Which processes are still running, and what they are, from ``/proc``."""
 
 from __future__ import annotations
 
@@ -26,3 +26,17 @@ def alive_of(group: int) -> list[str]:
             if int(process_group) == group and state not in {"Z", "X"}:
                 found.append(path.parent.name)
     return found
+
+
+def comm(pid: int) -> str:
+    """Return a process's name, as ``ps`` shows it; nothing, if there is no such process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
+
+
+def state(pid: int) -> str:
+    """Return the letter of a process's state; nothing, if there is no such process."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""

@@ -1,0 +1,314 @@
+"""Producers, pipes and the consumer: what each order is told, wherever it stands when something breaks.
+
+The writer runs in a thread here, so that a test can hold it; ``test_single_writer.py`` has the process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import struct
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from multiprocessing.connection import wait
+
+import pytest
+
+from service import pipes, writer
+from service.committer import BATCH_ORDERS_MAX
+from service.mode import Busy, Damaged, NotWritten, Unknown
+from service.pipes import Door
+from service.rules import Buy, Command, NoSuchEvent, Reply
+from service.writer import Asked, Line, Writer
+from tests.counter import buying
+from tests.waiting import PATIENCE_S, until
+
+Ask = Callable[[Line, str], Future[Reply]]
+
+
+class Desk:
+    """A writer in a thread, which commits what it gets while the gate is open, and notes in which batches."""
+
+    def __init__(self, door: Door, fails: dict[str, Exception] | None = None) -> None:
+        self.gate, self.inside = threading.Event(), threading.Event()
+        self.gate.set()
+        self.batches: list[list[str]] = []
+        self.noted: dict[str, dict[str, int | None]] = {}
+        self._fails = fails or {}
+        self._lifeline, self._held = os.pipe()
+        self._writer = Writer(door, self._commit, self.noted)
+        self._thread = threading.Thread(target=self._writer.run, args=(self._lifeline,))
+        self._thread.start()
+
+    def _commit(self, commands: Iterable[Command]) -> list[Reply]:
+        events = []
+        for command in commands:
+            self.inside.set()
+            assert self.gate.wait(PATIENCE_S)
+            self.noted[command.order] = {"version": 7}
+            if command.event in self._fails:
+                raise self._fails[command.event]
+            events.append(command.event)
+        if events:
+            self.batches.append(events)
+        return [NoSuchEvent(event) for event in events]
+
+    def close(self) -> None:
+        """End it, and close the pipes that it held, as the kernel does."""
+        if self._thread.is_alive():
+            os.write(self._held, b"\0")
+            self.gate.set()
+            self._thread.join(PATIENCE_S)
+            os.close(self._held)
+            os.close(self._lifeline)
+        self._writer._pipes.clear()  # noqa: SLF001  # the test has the process that holds them
+
+    def sentinel(self) -> None:
+        os.write(self._held, b"\0")
+
+
+Desks = Callable[..., Desk]
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def desks(door: Door) -> Iterator[Desks]:
+    made: list[Desk] = []
+
+    def start(fails: dict[str, Exception] | None = None) -> Desk:
+        made.append(Desk(door, fails))
+        return made[-1]
+
+    yield start
+    for desk in made:
+        desk.close()
+
+
+@pytest.fixture
+def asking() -> Iterator[Ask]:
+    """Ask in a thread."""
+    with ThreadPoolExecutor(16) as pool:
+        yield lambda line, event: pool.submit(line.ask, buying(event=event))
+
+
+def waiting(line: Line, number: int) -> bool:
+    """Tell whether ``number`` orders wait in a worker's queue."""
+    return line._committer._waiting.qsize() == number  # noqa: SLF001  # nothing else tells
+
+
+def sent(line: Line) -> bool:
+    """Tell whether a batch lies in a worker's pipe, and the writer has not read it."""
+    pipe = line._pipe  # noqa: SLF001  # as above
+    return pipe is not None and fcntl.ioctl(pipe.fileno(), termios.TIOCOUTQ, bytes(4)) != bytes(4)
+
+
+def test_what_waits_in_every_pipe_is_committed_together(door: Door, desks: Desks, asking: Ask) -> None:
+    """While one order is being written, others come from two workers: one batch for each event."""
+    desk = desks()
+    lines = [Line(door, PATIENCE_S, {}) for _ in range(3)]
+    for line in lines:
+        assert line.ask(buying(event="first")) == NoSuchEvent("first")
+    desk.gate.clear()
+    desk.inside.clear()
+    held = asking(lines[0], "held")
+    assert desk.inside.wait(PATIENCE_S)
+    others = [asking(lines[1], "a"), asking(lines[2], "a")]
+    until(lambda: sent(lines[1]) and sent(lines[2]))
+    desk.gate.set()
+    assert [each.result(PATIENCE_S) for each in [held, *others]] == [NoSuchEvent(event) for event in ("held", "a", "a")]
+    assert desk.batches[3:] == [["held"], ["a", "a"]]
+
+
+def test_a_failure_concerns_its_own_event_only(door: Door, desks: Desks, asking: Ask) -> None:
+    """In one batch: what failed says how, in the words of the writer, and the other event is served."""
+    fails = {"full": NotWritten("no room"), "torn": Damaged("torn"), "bug": OSError(5, "fsync")}
+    desk, line = desks(fails), Line(door, PATIENCE_S, {})
+    desk.gate.clear()
+    held = asking(line, "held")
+    assert desk.inside.wait(PATIENCE_S)
+    others = {}
+    for number, event in enumerate(["full", "torn", "bug", "fine"]):
+        others[event] = asking(line, event)
+        until(partial(waiting, line, number + 1))
+    desk.gate.set()
+    assert held.result(PATIENCE_S) == NoSuchEvent("held")
+    assert others["fine"].result(PATIENCE_S) == NoSuchEvent("fine")
+    for event, kind in (("full", NotWritten), ("torn", Damaged), ("bug", Unknown)):
+        with pytest.raises(kind, match=r"no room|torn|fsync"):
+            others[event].result(PATIENCE_S)
+
+
+def test_what_the_writer_comes_to_too_late_is_not_begun(door: Door, desks: Desks, asking: Ask) -> None:
+    """Sent in time, and the writer was held until after the deadline: busy, and the commit never saw it."""
+    desk = desks()
+    first, hasty = Line(door, PATIENCE_S, {}), Line(door, 0.05, {})
+    assert hasty.ask(buying(event="greeted")) == NoSuchEvent("greeted")
+    desk.gate.clear()
+    desk.inside.clear()
+    held = asking(first, "held")
+    assert desk.inside.wait(PATIENCE_S)
+    late = asking(hasty, "late")
+    until(lambda: sent(hasty))
+    until(lambda: max(hasty._until.values()) < time.monotonic())  # noqa: SLF001  # nothing else tells
+    desk.gate.set()
+    assert held.result(PATIENCE_S) == NoSuchEvent("held")
+    with pytest.raises(Busy, match=r"0\.05 s"):
+        late.result(PATIENCE_S)
+    assert ["late"] not in desk.batches
+    assert hasty.ask(buying(event="again")) == NoSuchEvent("again")
+
+
+def test_without_a_writer_nothing_leaves_the_queue(door: Door, desks: Desks) -> None:
+    """Busy at the deadline; the next writer finds the worker at the door, and nothing of what was given up."""
+    line = Line(door, 0.05, {})
+    for _ in range(2):
+        with pytest.raises(Busy):
+            line.ask(buying(event="nobody"))
+    desk = desks()
+    patient = Line(door, PATIENCE_S, {})
+    assert patient.ask(buying(event="served")) == NoSuchEvent("served")
+    assert line.ask(buying(event="found")) == NoSuchEvent("found")
+    assert desk.batches == [["served"], ["found"]]
+
+
+def test_who_waits_goes_to_the_next_writer(door: Door, desks: Desks, asking: Ask) -> None:
+    """The pipe of the last one has broken while it was idle: nobody is told anything but a reply."""
+    line = Line(door, PATIENCE_S, {})
+    first = desks()
+    assert line.ask(buying(event="1")) == NoSuchEvent("1")
+    first.close()
+    waits = asking(line, "2")
+    second = desks()
+    assert waits.result(PATIENCE_S) == NoSuchEvent("2")
+    assert second.batches == [["2"]]
+
+
+@pytest.mark.parametrize("writer_dies", [True, False])
+def test_in_the_hand_of_a_writer_that_does_not_answer_is_unknown(
+    door: Door, asking: Ask, monkeypatch: pytest.MonkeyPatch, *, writer_dies: bool
+) -> None:
+    """It has died, or is paused: within a bound the worker says that it does not know, and asks the next one anew."""
+    monkeypatch.setattr(writer, "ANSWER_S", 3600.0 if writer_dies else 0.1)
+    line = Line(door, 1.0, {})
+    asked = asking(line, "1")
+    assert wait([door.inside], PATIENCE_S)
+    (pipe,) = door.admitted()
+    pipe.send_bytes(writer.GREETING)
+    assert [each.command.event for each in pipe.recv()] == ["1"]
+    if writer_dies:
+        pipe.close()
+    with pytest.raises(Unknown):
+        asked.result(PATIENCE_S)
+    asked = asking(line, "2")
+    assert wait([door.inside], PATIENCE_S)
+    with pytest.raises(Busy):  # not even greeted: certainly not sent
+        asked.result(PATIENCE_S)
+
+
+def test_a_worker_that_stands_still_in_the_middle_of_a_message_stops_nobody(
+    door: Door, desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ``STALL_S`` its pipe is given up, and it sees the end of it; of half a batch nothing is done."""
+    monkeypatch.setattr(pipes, "STALL_S", 0.1)
+    desk = desks()
+    still = door.knock()
+    assert still.recv_bytes() == writer.GREETING
+    os.write(still.fileno(), struct.pack("!i", 1000) + b"half")
+    line = Line(door, PATIENCE_S, {})
+    assert line.ask(buying(event="goes on")) == NoSuchEvent("goes on")
+    assert desk.batches == [["goes on"]]
+    with pytest.raises((EOFError, ConnectionResetError)):
+        still.recv_bytes()
+
+
+def test_a_worker_that_has_gone_is_forgotten(door: Door, desks: Desks, asking: Ask) -> None:
+    """At the door, or before its answer: its pipe is closed here too, and the others are served."""
+    desk = desks()
+    line, gone = Line(door, PATIENCE_S, {}), door.knock()
+    assert line.ask(buying(event="1")) == NoSuchEvent("1")
+    assert gone.recv_bytes() == writer.GREETING
+    desk.gate.clear()
+    desk.inside.clear()
+    held = asking(line, "2")
+    assert desk.inside.wait(PATIENCE_S)
+    door.knock().close()
+    gone.send([Asked(buying(event="gone"), math.inf)])
+    gone.close()
+    desk.gate.set()
+    assert held.result(PATIENCE_S) == NoSuchEvent("2")
+    until(lambda: desk.batches[2:] == [["gone"]])
+    assert line.ask(buying(event="3")) == NoSuchEvent("3")
+    assert len(desk._writer._pipes) == 1  # noqa: SLF001  # nothing else tells
+
+
+def test_the_sentinel_comes_behind_what_was_sent_before_it(door: Door, desks: Desks, asking: Ask) -> None:
+    """What lies in the pipes by then is committed and answered; what comes later is not begun, and is not sent."""
+    desk = desks()
+    first, second = Line(door, PATIENCE_S, {}), Line(door, PATIENCE_S, {})
+    for line in (first, second):
+        line.ask(buying(event="greeted"))
+    desk.gate.clear()
+    desk.inside.clear()
+    held = asking(first, "held")
+    assert desk.inside.wait(PATIENCE_S)
+    queued = asking(second, "queued")
+    until(lambda: sent(second))
+    desk.sentinel()
+    desk.gate.set()
+    assert held.result(PATIENCE_S) == NoSuchEvent("held")
+    assert queued.result(PATIENCE_S) == NoSuchEvent("queued")
+    desk.close()
+    with pytest.raises(Busy):
+        Line(door, 0.05, {}).ask(buying(event="later"))
+    assert desk.batches[2:] == [["held"], ["queued"]]
+
+
+def test_a_full_queue_says_so_at_once(door: Door, desks: Desks, asking: Ask) -> None:
+    """``put_nowait`` fails: whatever the patience, nobody waits where there is no room, and nothing of it is done."""
+    desk, line = desks(), Line(door, PATIENCE_S, {}, waiting_orders_max=2)
+    desk.gate.clear()
+    asked = [asking(line, "held")]
+    assert desk.inside.wait(PATIENCE_S)
+    for number in (1, 2):
+        asked.append(asking(line, "waits"))
+        until(partial(waiting, line, number))
+    with pytest.raises(Busy):
+        line.ask(buying(event="no room"))
+    desk.gate.set()
+    assert [each.result(PATIENCE_S) for each in asked] == [NoSuchEvent(event) for event in ("held", "waits", "waits")]
+    assert [event for batch in desk.batches for event in batch] == ["held", "waits", "waits"]
+
+
+def test_what_the_writer_noted_comes_with_the_answer(door: Door, desks: Desks) -> None:
+    """For the trace, which the worker writes; and the writer keeps nothing of it."""
+    desk, noted = desks(), dict[str, dict[str, int | None]]()
+    command = buying(event="noted")
+    Line(door, PATIENCE_S, noted).ask(command)
+    assert noted == {command.order: {"version": 7}}
+    assert desk.noted == {}
+
+
+def test_the_largest_batch_fits(door: Door, desks: Desks, asking: Ask) -> None:
+    """As many orders as a batch can have, with the longest words that a buyer can send."""
+    desk, line = desks(), Line(door, PATIENCE_S, {})
+    desk.gate.clear()
+    held = asking(line, "held")
+    assert desk.inside.wait(PATIENCE_S)
+    batch = [Asked(Buy("f" * 32, "e" * 64, 100, buyer="\U0001f3ab" * 100), math.inf) for _ in range(BATCH_ORDERS_MAX)]
+    pipe = door.knock()
+    sending = ThreadPoolExecutor(1).submit(pipe.send, batch)
+    desk.gate.set()
+    assert held.result(PATIENCE_S) == NoSuchEvent("held")
+    assert pipe.recv_bytes() == writer.GREETING
+    sending.result(PATIENCE_S)
+    answers, _ = pipe.recv()
+    assert answers == [NoSuchEvent("e" * 64)] * BATCH_ORDERS_MAX
