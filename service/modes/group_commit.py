@@ -9,10 +9,10 @@ What it leaves undone: a paused worker keeps its turn; a write that fails fails 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from service.committer import Committer
+from service.each import Each
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent, Page
 from service.turns import Turns
@@ -41,12 +41,15 @@ class GroupCommit:
 
     def open(self) -> None:
         self.store.open()
-        turns = {name: Turns(self.store.directory / f"{name}.queue") for name in self.store.events()}
-        self._committers = {name: Committer(partial(turns[name].turn, None), self._commit) for name in turns}
+        self._committers = Each(lambda event: Committer(self._turns(event).turn, self._commit))
 
     def execute(self, command: Command) -> Reply:
-        committer = self._committers.get(command.event)
-        return committer.ask(command, self._wait_s) if committer else NoSuchEvent(command.event)
+        if not self.store.has(command.event):
+            return NoSuchEvent(command.event)
+        return self._committers[command.event].ask(command, self._wait_s)
+
+    def _turns(self, event: str) -> Turns:
+        return Turns(self.store.directory / f"{event}.queue")
 
     def _commit(self, commands: Sequence[Command]) -> list[Reply]:
         page, pages, replies = self.store.read(commands[0]), [], []
