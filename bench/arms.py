@@ -7,6 +7,7 @@ that a store is kept or that a service is running already.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,11 +22,14 @@ from loadtest.slices import cut
 from loadtest.usage import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from bench.results import Pair
     from loadtest.serve import Service
+
+Slice = Callable[[], Taken]
+"""What measures one slice of an arm."""
 
 WAIT_S = 30.0
 """How long an order may wait for the others: long enough that a slow mode is measured, not refused."""
@@ -65,14 +69,14 @@ class Arm:
     running: Service | None = None
 
 
-def paired(first: Arm, second: Arm, pairs: int, place: Path, tell: Callable[[str], None]) -> tuple[Pair, ...]:
-    """Measure two arms in the order A B B A A B ..., so that a machine that slows down does not favour one of them."""
+def paired(first: Slice, second: Slice, pairs: int, tell: Callable[[str], None]) -> tuple[Pair, ...]:
+    """Measure slices of two arms in the order A B B A A B ...: a machine that slows down favours none of them."""
     done: list[Pair] = []
     for number in range(pairs):
         if number % 2:
-            after, before = taken(second, place), taken(first, place)
+            after, before = second(), first()
         else:
-            before, after = taken(first, place), taken(second, place)
+            before, after = first(), second()
         done.append((before, after))
         tell(f"pair {number + 1} of {pairs}: {_said(before)}, {_said(after)}")
     return tuple(done)
@@ -132,4 +136,4 @@ def served(arm: Arm, here: Path) -> Iterator[Service]:
 def _said(one: Taken) -> str:
     errors = f", {one.errors} ERRORS" if one.errors else ""
     noise = "" if one.quiet else f", others used {one.other_cores:.2f} processors"
-    return f"{one.arm} {one.requests_per_s:,.0f}/s (p99 {one.p99_ms:.1f} ms{errors}{noise})"
+    return f"{one.arm} {one.requests_per_s:,.0f}/s (p50 {one.p50_ms:.2f}, p99 {one.p99_ms:.1f} ms{errors}{noise})"

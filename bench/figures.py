@@ -39,12 +39,12 @@ def most(name: str) -> Callable[[Row], Ratio | None]:
 
 def fsyncs(row: Row) -> Ratio | None:
     """Return how many fsyncs the first arm's median latency is longer than the second's."""
-    pairs = []
+    differences = []
     for number in row.counted:
         one, other = row.pairs[number]
         fsync = row.values["fsync_ms"][number]
-        pairs.append((max(one.p50_ms - other.p50_ms, LEAST_SHARE * fsync), fsync))
-    return ratio_of(pairs)
+        differences.append((max(one.p50_ms - other.p50_ms, LEAST_SHARE * fsync), fsync))
+    return ratio_of(differences)
 
 
 def sides(name: str, form: str) -> Callable[[Row], str]:
@@ -54,6 +54,19 @@ def sides(name: str, form: str) -> Callable[[Row], str]:
         return form.format(*(median(_of(row.pairs[n][arm], name) for n in row.counted) for arm in (0, 1)))
 
     return said
+
+
+def pairs(row: Row) -> str:
+    """Say how many pairs stand behind a figure, and how many were not quiet."""
+    quiet = sum(all(each.quiet for each in pair) for pair in row.pairs)
+    if len(row.counted) < len(row.pairs):
+        return f"{len(row.counted)} pairs; {len(row.pairs) - len(row.counted)} were not quiet"
+    return f"{len(row.pairs)} pairs" + ("" if quiet == len(row.pairs) else f", {quiet} of them quiet")
+
+
+def count(name: str, of: str) -> Callable[[Row], str]:
+    """Return what says how many values stand behind a figure that was measured beside the slices."""
+    return lambda row: f"{len(row.values[name])} {of}"
 
 
 def spread(row: Row) -> str:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ import requests
 
 from bench import stores
 from bench.arms import Arm, Load, paired, served, taken
-from bench.results import Row
+from bench.contend import contended
+from bench.results import Row, Taken
 from loadtest.drive import ClientDied
 from loadtest.serve import NotServed
 from service.catalogue import MODES
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from bench.results import Pair
     from loadtest.serve import Service
 
     Tell = Callable[[str], None]
@@ -56,45 +59,43 @@ class Options:
 
 def same(options: Options, place: Path, tell: Tell) -> Row:
     """The ceiling twice: what is seen here is noise."""
-    return Row(paired(_ceiling(options), replace(_ceiling(options), name="the same"), options.pairs, place, tell))
+    return Row(_in_turn(_ceiling(options), replace(_ceiling(options), name="the same"), options, place, tell))
 
 
 def ceiling(options: Options, place: Path, tell: Tell) -> Row:
     """Group commit beside the ceiling."""
-    return Row(paired(Arm("group_commit", options.load), _ceiling(options), options.pairs, place, tell))
+    return Row(_in_turn(Arm("group_commit", options.load), _ceiling(options), options, place, tell))
 
 
 def batching(options: Options, place: Path, tell: Tell) -> Row:
     """Group commit beside a ceiling that batches its replies in the same way."""
     no_op = Arm("batching no-op", options.load, mode="batching_noop", program="bench.batching")
-    return Row(paired(Arm("group_commit", options.load), no_op, options.pairs, place, tell))
+    return Row(_in_turn(Arm("group_commit", options.load), no_op, options, place, tell))
 
 
 def file_lock(options: Options, place: Path, tell: Tell) -> Row:
     """Group commit beside a lock and an fsync for each order."""
     lock = Arm("file_lock", options.load, mode="file_lock")
-    return Row(paired(Arm("group_commit", options.load), lock, options.pairs, place, tell))
+    return Row(_in_turn(Arm("group_commit", options.load), lock, options, place, tell))
 
 
 def single_writer(options: Options, place: Path, tell: Tell) -> Row:
     """The daemon process beside the ceiling."""
     writer = Arm("single_writer", options.load, mode="single_writer")
-    return Row(paired(writer, _ceiling(options), options.pairs, place, tell))
+    return Row(_in_turn(writer, _ceiling(options), options, place, tell))
 
 
 def alone(options: Options, place: Path, tell: Tell) -> Row:
     """One client, and what an fsync costs in the same place in the same minute."""
     load = replace(options.load, clients=1)
-    lone = (Arm("group_commit", load), Arm("ceiling", load, noop=True))
-    pairs, fsyncs = [], []
-    for number in range(options.pairs):
+    fsyncs: list[float] = []
+
+    def group_commit() -> Taken:
         fsyncs.append(fsync_ms(place))
-        first, second = lone if number % 2 == 0 else lone[::-1]
-        took = {arm.name: taken(arm, place) for arm in (first, second)}
-        pairs.append((took["group_commit"], took["ceiling"]))
-        said = ", ".join(f"{name} {each.p50_ms:.2f} ms" for name, each in took.items())
-        tell(f"pair {number + 1} of {options.pairs}: {said}, an fsync {fsyncs[-1]:.2f} ms")
-    return Row(tuple(pairs), {"fsync_ms": fsyncs})
+        return taken(Arm("group_commit", load), place)
+
+    pairs = paired(group_commit, partial(taken, Arm("ceiling", load, noop=True), place), options.pairs, tell)
+    return Row(pairs, {"fsync_ms": fsyncs})
 
 
 def ticket_lock(options: Options, place: Path, tell: Tell) -> Row:
@@ -106,7 +107,18 @@ def ticket_lock(options: Options, place: Path, tell: Tell) -> Row:
         orders_per_connection=10,
     )
     numbers, polls = (Arm(mode, load, mode=mode, traced=True) for mode in ("ticket_lock", "file_lock"))
-    return Row(paired(numbers, polls, options.pairs, place, tell))
+    return Row(_in_turn(numbers, polls, options, place, tell))
+
+
+def contending(options: Options, place: Path, tell: Tell) -> Row:
+    """The same two locks where nothing but the lock and the store takes time: without the web, one order a worker."""
+
+    def one(mode: str) -> Taken:
+        with tempfile.TemporaryDirectory(dir=place) as here:
+            load = options.load
+            return contended(mode, Path(here), options.contending_workers, load.seconds, load.warmup_s)
+
+    return Row(paired(partial(one, "ticket_lock"), partial(one, "file_lock"), options.pairs, tell))
 
 
 def orders(options: Options, place: Path, tell: Tell) -> Row:
@@ -115,7 +127,7 @@ def orders(options: Options, place: Path, tell: Tell) -> Row:
     stores.sold(place / "large", options.orders)
     large = Arm(f"{options.orders:,} orders", options.load, kept=place / "large")
     small = Arm(f"{FEW_ORDERS} orders", options.load, fill=lambda data: stores.sold(data, FEW_ORDERS))
-    return Row(paired(large, small, options.pairs, place, tell))
+    return Row(_in_turn(large, small, options, place, tell))
 
 
 def events(options: Options, place: Path, tell: Tell) -> Row:
@@ -128,7 +140,7 @@ def events(options: Options, place: Path, tell: Tell) -> Row:
         events=names,
         fill=lambda data: stores.several(data, [stores.EVENT, *names]),
     )
-    return Row(paired(spread, Arm("1 event", options.load), options.pairs, place, tell))
+    return Row(_in_turn(spread, Arm("1 event", options.load), options, place, tell))
 
 
 def clients(options: Options, place: Path, tell: Tell) -> Row:
@@ -137,7 +149,7 @@ def clients(options: Options, place: Path, tell: Tell) -> Row:
         Arm(f"{count} clients", replace(options.load, clients=count))
         for count in (options.many_clients, options.few_clients)
     )
-    return Row(paired(many, few, options.pairs, place, tell))
+    return Row(_in_turn(many, few, options, place, tell))
 
 
 def million(options: Options, place: Path, tell: Tell) -> Row:
@@ -156,7 +168,7 @@ def million(options: Options, place: Path, tell: Tell) -> Row:
         (place / "other").mkdir()
         large = replace(large, running=stack.enter_context(served(large, place / "one")))
         small = replace(small, running=stack.enter_context(served(small, place / "other")))
-        pairs = paired(large, small, options.pairs, place, tell)
+        pairs = _in_turn(large, small, options, place, tell)
         if large.running:
             values |= _memory_mb(large.running)
     return Row(pairs, values)
@@ -172,6 +184,7 @@ ROWS: dict[str, Measure] = {
         alone,
         single_writer,
         ticket_lock,
+        contending,
         orders,
         events,
         million,
@@ -182,7 +195,7 @@ ROWS: dict[str, Measure] = {
 
 def measured(name: str, options: Options, where: Path, tell: Tell) -> Row:
     """Measure one row. What it leaves under ``where`` is removed; a row that cannot be measured says why."""
-    if name in {"single_writer", "ticket_lock"} and name not in MODES:
+    if name == "single_writer" and name not in MODES:
         return Row(failure=f"there is no mode {name}")
     where.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=where, prefix=f"{name}-") as place:
@@ -206,6 +219,10 @@ def fsync_ms(place: Path) -> float:
     finally:
         os.close(descriptor)
     return median(took)
+
+
+def _in_turn(first: Arm, second: Arm, options: Options, place: Path, tell: Tell) -> tuple[Pair, ...]:
+    return paired(partial(taken, first, place), partial(taken, second, place), options.pairs, tell)
 
 
 def _ceiling(options: Options) -> Arm:

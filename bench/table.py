@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.figures import pairs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -28,11 +30,12 @@ class Target:
     least: bool = True
     unit: str = ""
     aim: str = ""
+    behind: Callable[[Row], str] = pairs
 
 
 def markdown(results: Results, targets: Sequence[Target]) -> str:
     """Return the table, and below it what it was measured on."""
-    heads = ("what", "target", "measured", "95 %", "in figures", "pairs", "")
+    heads = ("what", "target", "measured", "95 %", "in figures", "from", "")
     lines = [_cells(heads), f"|{' --- |' * len(heads)}"]
     lines += [_line(each, results) for each in targets if each.row in results.rows]
     return "\n".join([*lines, "", _measured_on(results)])
@@ -70,21 +73,13 @@ def _line(target: Target, results: Results) -> str:
     measured = f"{figure.median:.3g}{target.unit}"
     errors = sum(each.errors for pair in row.pairs for each in pair)
     detail = target.detail(row) + (f"; {errors} ERRORS" if errors else "")
-    return _cells((what, asked, measured, interval, detail, _pairs(row), verdict(target, figure)))
+    return _cells((what, asked, measured, interval, detail, target.behind(row), verdict(target, figure)))
 
 
 def _asked(target: Target) -> str:
     if target.bound is None:
         return ""
     return f"{'at least' if target.least else 'at most'} {target.bound:g}{target.unit}{target.aim}"
-
-
-def _pairs(row: Row) -> str:
-    quiet = sum(all(each.quiet for each in pair) for pair in row.pairs)
-    left_out = len(row.pairs) - len(row.counted)
-    if left_out:
-        return f"{len(row.counted)}; {left_out} more were not quiet"
-    return f"{len(row.pairs)}" if quiet == len(row.pairs) else f"{len(row.pairs)}, of which {quiet} quiet"
 
 
 def _cells(cells: Sequence[str]) -> str:

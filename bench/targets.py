@@ -16,7 +16,7 @@ import click
 
 from bench import results as raw
 from bench.arms import Load
-from bench.figures import P99S, RATES, first, fsyncs, memory, most, openings, ratio, sides, spread, value, waits
+from bench.figures import P99S, RATES, count, first, fsyncs, memory, most, openings, ratio, sides, spread, value, waits
 from bench.results import Results
 from bench.rows import ROWS, Options, measured
 from bench.table import Target, markdown, put
@@ -32,6 +32,7 @@ PLACE = ROOT / "runs" / "bench"
 
 RATE = ratio("requests_per_s")
 CPU_MS = sides("cpu_ms", "{:.3f} against {:.3f} ms")
+TURNS = sides("requests_per_s", "{:,.0f} against {:,.0f} orders/s")
 WAITS = sides("longest_wait_ms", "{:,.0f} against {:,.0f} ms")
 JAIN = sides("jain", "{:.3f}; `file_lock` {:.3f}")
 
@@ -44,13 +45,36 @@ TARGETS = (
     Target("file_lock", "`group_commit` to `file_lock`: rate", 3.0, RATE, RATES),
     Target("alone", "`group_commit`, 1 client: median above the ceiling's, in fsyncs", 1.5, fsyncs, waits, least=False),
     Target("single_writer", "`single_writer` to the ceiling: rate", 0.60, RATE, RATES),
-    Target("ticket_lock", "`ticket_lock` to `file_lock`, {contending_workers} workers: rate", 1.5, RATE, RATES),
+    Target(
+        "ticket_lock", "`ticket_lock` to `file_lock`, {contending_workers} workers, over HTTP: rate", 1.5, RATE, RATES
+    ),
     Target("ticket_lock", "the same: longest wait", 0.2, ratio("longest_wait_ms"), WAITS, least=False),
-    Target("ticket_lock", "`ticket_lock`: Jain's index of workers", 0.98, first("jain"), JAIN),
+    Target("ticket_lock", "the same: Jain's index of workers", 0.98, first("jain"), JAIN),
+    Target("contending", "`ticket_lock` to `file_lock`, {contending_workers} workers, no web: rate", 1.5, RATE, TURNS),
+    Target("contending", "the same: longest wait", 0.2, ratio("longest_wait_ms"), WAITS, least=False),
+    Target("contending", "the same: Jain's index of workers", 0.98, first("jain"), JAIN),
     Target("orders", "{orders:,} orders in the store to 10: rate", 0.95, RATE, RATES),
     Target("events", "{events:,} events to 1: rate", 0.9, RATE, RATES),
-    Target("million", "{million:,} orders in the store: opens", 2.0, value("open_s"), openings, least=False, unit=" s"),
-    Target("million", "the same: a worker's memory", 200.0, most("rss_mb"), memory, least=False, unit=" MB"),
+    Target(
+        "million",
+        "{million:,} orders in the store: time to open",
+        2.0,
+        value("open_s"),
+        openings,
+        least=False,
+        unit=" s",
+        behind=count("open_s", "openings"),
+    ),
+    Target(
+        "million",
+        "the same: memory of the larger worker",
+        200.0,
+        most("rss_mb"),
+        memory,
+        least=False,
+        unit=" MB",
+        behind=count("rss_mb", "workers"),
+    ),
     Target("million", "the same, to 10 orders: rate of `GET /orders/{{order}}`", 0.9, RATE, RATES),
     Target("clients", "{many_clients} clients to {few_clients}: rate", 0.85, RATE, RATES),
     Target("clients", "{many_clients} clients to {few_clients}: p99", 16.0, ratio("p99_ms"), P99S, least=False),
