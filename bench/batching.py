@@ -2,14 +2,17 @@
 
 ``python -m bench.batching --mode batching_noop``. Its orders go through the queue and the thread of ``group_commit``,
 are decided there and answered in full. Group commit answers many at once, which alone makes a server faster; beside
-this ceiling only the lock and the store are left to tell the two apart.
+this ceiling only the lock and the store are left to tell the two apart. So that as many orders gather as there, a
+batch waits for as long as an fsync takes here, and nobody else has to wait for it.
 """
 
 from __future__ import annotations
 
+import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from bench.disk import fsync_ms
 from service import __main__ as program
 from service import catalogue
 from service.committer import Committer
@@ -39,13 +42,20 @@ class Batching:
 
     def open(self) -> None:
         self.store.open()
-        self._committer = Committer(nullcontext, self._answer)
+        self._pause_s = fsync_ms(self.store.directory) / 1e3
+        self._committer = Committer(_free, self._answer)
 
     def execute(self, command: Command) -> Reply:
         return self._committer.ask(command, self._wait_s)
 
     def _answer(self, commands: Sequence[Command]) -> list[Reply]:
+        time.sleep(self._pause_s)
         return [self._decide(Page(Event(each.event, CAPACITY, CAPACITY)), each).reply for each in commands]
+
+
+def _free(_wait_s: float | None = None) -> nullcontext[None]:
+    """A turn that is always free."""
+    return nullcontext()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import requests
@@ -17,12 +16,12 @@ import requests
 from bench import stores
 from bench.arms import Arm, Load, paired, served, taken
 from bench.contend import contended
+from bench.disk import fsync_ms
 from bench.results import Row, Taken
 from loadtest.drive import ClientDied
 from loadtest.serve import NotServed
 from service.catalogue import MODES
 from service.stores import recovery
-from service.stores.sealed import seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     Tell = Callable[[str], None]
     Measure = Callable[["Options", Path, Tell], Row]
 
-FSYNCS = 200
 FINDS = 10_000
 """How many different orders of a large store are asked for."""
 FEW_ORDERS = 10
@@ -203,22 +201,6 @@ def measured(name: str, options: Options, where: Path, tell: Tell) -> Row:
             return ROWS[name](options, Path(place), tell)
         except (NotServed, ClientDied, requests.RequestException) as error:
             return Row(failure=str(error))
-
-
-def fsync_ms(place: Path) -> float:
-    """Return the median time to append a line to a file in ``place`` and to fsync it, in milliseconds."""
-    line = seal({"version": 1, "order": stores.identifier(1), "event": stores.EVENT, "tickets": [1], "at": stores.AT})
-    took = []
-    descriptor = os.open(place / "fsync.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        for _ in range(FSYNCS):
-            began = time.perf_counter_ns()
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-            took.append((time.perf_counter_ns() - began) / 1e6)
-    finally:
-        os.close(descriptor)
-    return median(took)
 
 
 def _in_turn(first: Arm, second: Arm, options: Options, place: Path, tell: Tell) -> tuple[Pair, ...]:
