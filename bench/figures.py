@@ -60,7 +60,7 @@ def pairs(row: Row) -> str:
     """Say how many pairs stand behind a figure, and how many were not quiet."""
     quiet = sum(all(each.quiet for each in pair) for pair in row.pairs)
     if len(row.counted) < len(row.pairs):
-        return f"{len(row.counted)} pairs; {len(row.pairs) - len(row.counted)} were not quiet"
+        return f"{len(row.counted)} pairs; {len(row.pairs) - len(row.counted)} more were not quiet"
     return f"{len(row.pairs)} pairs" + ("" if quiet == len(row.pairs) else f", {quiet} of them quiet")
 
 

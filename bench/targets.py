@@ -121,9 +121,13 @@ def _options(*, quick: bool, pairs: int, seconds: float, **load: int) -> Options
 
 
 def _all_measured(names: Sequence[str], options: Options, path: Path) -> Results:
-    """Measure these rows, and save all after each. Rows that are there already stay, if their options were the same."""
-    before = raw.load(path) if path.exists() and len(names) < len(ROWS) else None
-    results = Results(asdict(options), before.rows if before and before.options == asdict(options) else {})
+    """Measure these rows, and save all after each. Rows that are there already stay, but for those measured again."""
+    results = Results(asdict(options), {})
+    if path.exists() and len(names) < len(ROWS):
+        before = raw.load(path)
+        if before.options | {"pairs": options.pairs} != results.options:
+            raise click.ClickException(f"the rows in {path} were measured with other options: move it away first")
+        results = Results(results.options, before.rows)
     began = monotonic()
     with interruptible():
         for number, name in enumerate(names, 1):

@@ -88,7 +88,7 @@ def test_the_table_hides_nothing() -> None:
     assert "; 6 ERRORS |" in table(Row(((failing, failing),)))
     assert "nothing was decided" in table(row((0, 100)))
     noisy = Row(row(*[(50, 100)] * 5).pairs + row((1, 100), busy=0.5).pairs)
-    assert "| 5 pairs; 1 were not quiet |" in table(noisy)
+    assert "| 5 pairs; 1 more were not quiet |" in table(noisy)
     assert "| 2 pairs, 0 of them quiet |" in table(row((50, 100), (50, 100), busy=0.5))
 
 
