@@ -16,8 +16,9 @@ from loadtest import history, plan, transport
 from loadtest.history import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from loadtest.history import Kind
     from loadtest.plan import Plan, Purchase
 
 GRACE_NS = 1_000_000_000
@@ -30,11 +31,32 @@ REPLY_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where to send, and what to send there. ``noop`` asks the service for an answer that neither locks nor stores."""
+    """Where to send, and what to send there.
+
+    ``noop`` asks the service for an answer that neither locks nor stores. ``events`` are bought from in turn (none: the
+    plan's one event). Where there are ``finds``, these orders are asked for in turn, and nothing is bought.
+    """
 
     url: str
     plan: Plan
     noop: bool = False
+    events: Sequence[str] = ()
+    finds: Sequence[str] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """Return what its clients do."""
+        return "noop" if self.noop else "find" if self.finds else "buy"
+
+    def request(self, client: int, number: int, order: Purchase) -> requests.Request:
+        """Return the request for the purchase of this number of a client, or for what is asked in its stead."""
+        turn = client + number * self.plan.clients
+        if self.finds:
+            return requests.Request("GET", f"{self.url}/orders/{self.finds[turn % len(self.finds)]}")
+        event = self.events[turn % len(self.events)] if self.events else self.plan.event
+        path = "noop" if self.noop else f"events/{event}/buy"
+        body = json.dumps({"quantity": order.quantity, "partial": order.partial, "buyer": order.name})
+        return requests.Request("POST", f"{self.url}/{path}", data=body, headers={"Content-Type": "application/json"})
 
 
 def be_client(
@@ -63,7 +85,7 @@ def be_client(
         if sent and sent % scene.plan.orders_per_connection == 0:
             session.close()
             session = transport.session()
-        bought = _buy(session, scene, client, order, planned)
+        bought = _call(session, scene.request(client, sent, order), _row(scene, client, order, planned))
         record(bought)
         refused = refused + 1 if bought.problem == transport.NeverSent.__name__ else 0
         planned = bought.returned
@@ -78,7 +100,7 @@ def look(session: requests.Session, event_url: str, row: Operation) -> Operation
 def _row(scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
     """Return the record of a purchase that has not been made yet."""
     return Operation(
-        "noop" if scene.noop else "buy",
+        scene.kind,
         order.name,
         client,
         planned,
@@ -94,15 +116,6 @@ def _unsent(scene: Scene, client: int, order: Purchase, planned: int) -> Operati
     now = time.monotonic_ns()
     row = _row(scene, client, order, planned)
     return replace(row, called=now, returned=now, outcome="not done", problem=history.NOT_SENT)
-
-
-def _buy(session: requests.Session, scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
-    body = {"quantity": order.quantity, "partial": order.partial, "buyer": order.name}
-    path = "noop" if scene.noop else f"events/{scene.plan.event}/buy"
-    request = requests.Request(
-        "POST", f"{scene.url}/{path}", data=json.dumps(body), headers={"Content-Type": "application/json"}
-    )
-    return _call(session, request, _row(scene, client, order, planned))
 
 
 def _call(session: requests.Session, request: requests.Request, row: Operation) -> Operation:
@@ -129,8 +142,12 @@ def _call(session: requests.Session, request: requests.Request, row: Operation) 
         outcome=history.outcome(reply.status_code),
         status=reply.status_code,
         worker=reply.headers.get("Turnstile-Worker", ""),
-        **_stated(values),
+        **_stated(values) | (_OF_THEN if row.kind == "find" else {}),
     )
+
+
+_OF_THEN: dict[str, Any] = {"version": None, "count": None}
+"""What an order that is found says of its event was so when it was sold: no observation of now."""
 
 
 def _stated(values: object) -> dict[str, Any]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 NOT_SENT = "not sent"
 """The problem of a purchase that was planned and not sent, because the time was over."""
 
-Kind = Literal["buy", "hold", "confirm", "cancel", "look", "noop"]
+Kind = Literal["buy", "hold", "confirm", "cancel", "look", "find", "noop"]
+"""``find`` asks for an order; it says what was so when that was sold, and so nothing of the event now."""
 Outcome = Literal["done", "refused", "not done", "unknown"]
 """``refused``: decided against. ``not done``: certainly never decided. ``unknown``: may have happened or not."""
 

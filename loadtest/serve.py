@@ -43,11 +43,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def service(folder: Path, flags: dict[str, object]) -> Iterator[Service]:
-    """Run a service with its tickets and its log in ``folder``; nothing of it is left running after."""
+def service(folder: Path, flags: dict[str, object], program: str = "service") -> Iterator[Service]:
+    """Run a service with its tickets and its log in ``folder``; nothing of it is left running after.
+
+    ``program`` is the module to run, for a benchmark that serves with something added.
+    """
     port, token = _free_port(), secrets.token_hex(16)
     words = {"data": folder / "data", "bind": f"127.0.0.1:{port}", "harness": "true", **flags}
-    command = [sys.executable, "-m", "service"]
+    command = [sys.executable, "-m", program]
     for name, value in words.items():
         command += [f"--{name.replace('_', '-')}", str(value)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTILE_")}

@@ -37,7 +37,7 @@ def cut(
     plan: Plan, operations: Sequence[Operation], passages: Sequence[Passage], usage: Usage | None, workers: int
 ) -> Slice:
     """Return what is to be measured of ``operations``, which are in the order of their calls."""
-    bought = [row for row in operations if row.kind in {"buy", "noop"}]
+    bought = [row for row in operations if row.kind in {"buy", "find", "noop"}]
     decided = [row for row in bought if row.outcome in {"done", "refused"}]
     first = min((row.planned for row in bought), default=0)
     begin, end = first, max((row.returned for row in decided), default=first)

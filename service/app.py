@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import secrets
 from http import HTTPStatus
@@ -13,22 +14,31 @@ from werkzeug.exceptions import HTTPException
 
 from service import wire
 from service.mode import Busy, Damaged, NotWritten, Unknown
-from service.rules import NoSuchEvent
+from service.rules import NoSuchEvent, order_id
 from service.wire import Problem, Response
 
 if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+
     from service.mode import Mode
     from service.rules import Buy
     from service.settings import Settings
 
 DEFAULT_EVENT = "default"
 VERSION_DIGITS_MAX = 18
+ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
+class _Sent(flask.Response):
+    """A response whose headers are complete: its Location is a path in ASCII, its length is known."""
+
+    def get_wsgi_headers(self, _: object) -> Headers:
+        return self.headers  # werkzeug would look for what there is to complete: 25 us of 450
 
 
 def create_app(mode: Mode, settings: Settings) -> flask.Flask:
     """Return the application that sells through ``mode``. ``mode.open()`` must have run before the first request."""
     app = flask.Flask("turnstile", static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # order, event, status: as a person would tell it
     app.url_map.redirect_defaults = False  # else /events/default/buy answers 308, and every order costs two calls
     _add_counter(app, mode)
     _add_back_office(app, mode, settings)
@@ -88,7 +98,7 @@ def _add_back_office(app: flask.Flask, mode: Mode, settings: Settings) -> None:
 
 
 def _command(event: str) -> Buy:
-    order = secrets.token_hex(16)  # 128 random bits: whoever knows an order may see it, and nobody guesses one
+    order = order_id(event, secrets.token_hex(12))
     return wire.buy(event, order, flask.request.headers.get("Content-Type", ""), _body())
 
 
@@ -107,11 +117,8 @@ def _body() -> bytes:
 
 
 def _sent(response: Response) -> flask.Response:
-    sent = flask.jsonify(response.body)
-    sent.status_code = response.status
-    sent.mimetype = response.content_type
-    sent.headers.update(response.headers)
-    return sent
+    headers = {"Content-Type": response.content_type, **response.headers}
+    return _Sent(f"{ENCODER.encode(response.body)}\n", response.status, headers)
 
 
 def _require_admin(settings: Settings) -> None:

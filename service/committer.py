@@ -1,17 +1,15 @@
 """Many orders, one commit: the orders of a worker wait in a queue, and one thread takes them inside together.
 
-The thread waits for its turn first and empties the queue then, so a batch is as large as the wait was long, and an
-order that is alone is committed at once: nobody waits for a timer. An order that has not been taken can leave the
-queue, and certainly nothing was done. One that has been taken must wait for the end of its batch, which succeeds or
-fails as one.
+The thread waits for its turn first and empties the queue then, so a batch is as large as the wait was long. An order
+that finds nobody waiting, and its turn free, need not wait for a thread: it commits by itself, at once. Nobody waits
+for a timer. An order that has not been taken can leave the queue, and certainly nothing was done. One that has been
+taken must wait for the end of its batch, which succeeds or fails as one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
-from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING
 
 from service.mode import Busy
@@ -22,7 +20,8 @@ if TYPE_CHECKING:
 
     from service.rules import Command, Reply
 
-    Waiting = tuple[Command, Future[Reply]]
+    Turn = Callable[[float | None], AbstractContextManager[object]]
+    Commit = Callable[[Sequence[Command]], Sequence[Reply]]
 
 BATCH_ORDERS_MAX = 256
 WAITING_ORDERS_MAX = 4096
@@ -31,56 +30,102 @@ HAND_OVER_S = 0.02
 """The least that an order waits: what it takes to be handed to the thread and back, however short its patience."""
 
 
+class _Waiting:
+    """An order in the queue. Whoever gets ``claimed`` first has it: the thread that takes it, or the order that leaves.
+
+    Two bare locks do what a ``Future`` does, in a fifth of the time.
+    """
+
+    __slots__ = ("claimed", "command", "done", "outcome")
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.claimed = threading.Lock()
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.outcome: Reply | Exception
+
+
 class Committer:
     """A queue of orders, and the thread that commits them. Make it in each worker, after the fork."""
 
-    def __init__(
-        self,
-        turn: Callable[[], AbstractContextManager[object]],
-        commit: Callable[[Sequence[Command]], Sequence[Reply]],
-        waiting_orders_max: int = WAITING_ORDERS_MAX,
-    ) -> None:
-        """``turn`` keeps all other writers out; ``commit`` makes a batch durable and returns its replies in order."""
+    def __init__(self, turn: Turn, commit: Commit, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
+        """``turn(wait_s)`` keeps all other writers out, and raises ``Busy`` when it is not free within that time;
+        ``commit`` makes a batch durable and returns its replies in order.
+        """
         self._turn = turn
         self._commit = commit
-        self._waiting: queue.Queue[Waiting] = queue.Queue(waiting_orders_max)
-        threading.Thread(target=self._run, name="committer", daemon=True).start()
+        self._waiting: queue.Queue[_Waiting] = queue.Queue(waiting_orders_max)
+        self._inside = threading.Lock()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def ask(self, command: Command, wait_s: float) -> Reply:
-        """Commit ``command`` together with others, and return its reply. Raises ``Busy``, or what ``commit`` raised."""
-        answer: Future[Reply] = Future()
+        """Commit ``command``, together with others, and return its reply. Raises ``Busy`` or what ``commit`` raised."""
+        order = _Waiting(command)
+        if not self._alone(order):
+            self._queued(order, wait_s)
+        if isinstance(order.outcome, Exception):
+            raise order.outcome
+        return order.outcome
+
+    def _alone(self, order: _Waiting) -> bool:
+        """Commit ``order`` in its own thread, if nobody waits and the turn is free; tell whether it was."""
+        if not self._waiting.empty() or not self._inside.acquire(blocking=False):
+            return False
         try:
-            self._waiting.put_nowait((command, answer))
+            with self._turn(0):
+                order.outcome = self._outcomes([order])[0]
+        except Busy:
+            return False
+        finally:
+            self._inside.release()
+        return True
+
+    def _queued(self, order: _Waiting, wait_s: float) -> None:
+        try:
+            self._waiting.put_nowait(order)
         except queue.Full:
             raise Busy(0) from None
-        try:
-            return answer.result(max(wait_s, HAND_OVER_S))
-        except TimeoutError:
-            if answer.cancel():
-                raise Busy(wait_s) from None
-            return answer.result()
+        if self._thread is None:
+            self._start()
+        if not order.done.acquire(timeout=max(wait_s, HAND_OVER_S)):
+            if order.claimed.acquire(blocking=False):
+                raise Busy(wait_s)
+            order.done.acquire()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while True:
             batch = [self._waiting.get()]
-            outcome: Sequence[Reply] | Exception
+            outcomes: Sequence[Reply | Exception]
             try:
-                with self._turn():
+                with self._inside, self._turn(None):
                     batch = self._taken(batch[0])
-                    outcome = self._commit([command for command, _ in batch]) if batch else []
-            except Exception as error:  # noqa: BLE001  # it goes to all who wait for it, and the thread goes on
-                outcome = error
+                    outcomes = self._outcomes(batch)
+            except Exception as error:  # noqa: BLE001  # no turn could be had: it goes to all who wait for it
+                outcomes = [error] * len(batch)
             # Outside again: the next batch, of this worker or another, need not wait for these answers.
-            for number, (_, answer) in enumerate(batch):
-                with contextlib.suppress(InvalidStateError):  # it left before there was a batch
-                    if isinstance(outcome, Exception):
-                        answer.set_exception(outcome)
-                    else:
-                        answer.set_result(outcome[number])
+            for order, outcome in zip(batch, outcomes, strict=True):
+                order.outcome = outcome
+                order.done.release()
 
-    def _taken(self, first: Waiting) -> list[Waiting]:
+    def _taken(self, first: _Waiting) -> list[_Waiting]:
         """Take the orders that wait, but for those that have left."""
         batch = [first]
         while len(batch) < BATCH_ORDERS_MAX and not self._waiting.empty():
             batch.append(self._waiting.get())  # nobody else gets from it
-        return [each for each in batch if each[1].set_running_or_notify_cancel()]
+        return [each for each in batch if each.claimed.acquire(blocking=False)]
+
+    def _outcomes(self, batch: Sequence[_Waiting]) -> Sequence[Reply | Exception]:
+        if not batch:
+            return []
+        try:
+            return self._commit([order.command for order in batch])
+        except Exception as error:  # noqa: BLE001  # the batch fails as one, and the thread goes on
+            return [error] * len(batch)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
+from zlib import crc32
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,19 @@ class Decision:
 
     page: Page
     reply: Reply
+
+
+def order_id(event: str, chance: str) -> str:
+    """Return the identifier of a new order: where it belongs, and then ``chance``, 24 hexadecimal digits.
+
+    96 random bits: whoever knows an order may see it, and nobody guesses one.
+    """
+    return place_of(event) + chance
+
+
+def place_of(event: str) -> str:
+    """Return the eight digits with which the identifiers of an event's orders begin: the CRC-32 of its name."""
+    return f"{crc32(event.encode()):08x}"
 
 
 def decide(page: Page, command: Command, now: float) -> Decision:

@@ -48,8 +48,8 @@ class Turns:
     def turn(self, wait_s: float | None) -> Iterator[int]:
         """Wait until all who came before have left, and let nobody past meanwhile. Yield the number.
 
-        Raises ``Busy`` after ``wait_s`` seconds (``None``: never), or at once where too many wait already; who was
-        behind moves up at once.
+        Raises ``Busy`` after ``wait_s`` seconds (``None``: never; 0: at once, without having waited), or at once where
+        too many wait already; who was behind moves up at once.
         """
         if not self._room.acquire(blocking=False):
             raise Busy(0.0)
@@ -58,12 +58,15 @@ class Turns:
         asleep: Future[None] | None = None
         try:
             number = _take_number(place)
-            if not _none_before(place, number):
+            free = _none_before(place, number)
+            if not free and wait_s is None:
+                _sleep(place, number)
+                free = True
+            elif not free and wait_s:
                 asleep = _asleep(place, number)
-                try:
-                    asleep.result(wait_s)
-                except TimeoutError:
-                    raise Busy(wait_s or 0.0) from None
+                free = _done(asleep, wait_s)
+            if not free:
+                raise Busy(wait_s or 0.0)
             yield number
         finally:
             if asleep is None or asleep.done():
@@ -101,8 +104,14 @@ def _none_before(place: int, number: int) -> bool:
     return True
 
 
+def _sleep(place: int, number: int) -> None:
+    """Return when all lower bytes are free."""
+    _lock(place, fcntl.F_RDLCK, FIRST + number - 1, 1, wait=True)
+    _lock(place, fcntl.F_RDLCK, FIRST, number, wait=True)
+
+
 def _asleep(place: int, number: int) -> Future[None]:
-    """Return what is done when all lower bytes are free.
+    """Sleep in another thread; what is returned is done when all lower bytes are free.
 
     A thread that sleeps in fcntl cannot be woken at a deadline, so it is not the order's own that sleeps; and it is a
     daemon, so that a worker that ends need not wait for those whom nobody waits for any more.
@@ -111,8 +120,7 @@ def _asleep(place: int, number: int) -> Future[None]:
 
     def sleep() -> None:
         try:
-            _lock(place, fcntl.F_RDLCK, FIRST + number - 1, 1, wait=True)
-            _lock(place, fcntl.F_RDLCK, FIRST, number, wait=True)
+            _sleep(place, number)
         except OSError as error:
             free.set_exception(error)
         else:
@@ -120,6 +128,15 @@ def _asleep(place: int, number: int) -> Future[None]:
 
     threading.Thread(target=sleep, name="turns", daemon=True).start()
     return free
+
+
+def _done(asleep: Future[None], wait_s: float) -> bool:
+    """Wait, at most so long, and tell whether it is done."""
+    try:
+        asleep.result(wait_s)
+    except TimeoutError:
+        return asleep.done()
+    return True
 
 
 def _lock(place: int, kind: int, start: int, length: int, *, wait: bool = False) -> None:

@@ -135,9 +135,16 @@ def event_body(event: Event) -> dict[str, Any]:
 
 def order_body(order: Order) -> dict[str, Any]:
     """Return an order as clients see it."""
-    shown = ("event", "status", "quantity", "tickets", "count", "version", "buyer")
-    values = asdict(order)
-    return {"order": order.id} | {name: values[name] for name in shown if values[name] is not None}
+    body = {
+        "order": order.id,
+        "event": order.event,
+        "status": order.status,
+        "quantity": order.quantity,
+        "tickets": order.tickets,
+        "count": order.count,
+        "version": order.version,
+    }
+    return body if order.buyer is None else body | {"buyer": order.buyer}
 
 
 def looked(seen: Event | NoSuchEvent) -> Response:

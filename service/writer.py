@@ -91,7 +91,7 @@ class Line:
         return cast("Reply", answer)
 
     @contextmanager
-    def _turn(self, wait_s: float | None = None) -> Iterator[None]:
+    def _turn(self, wait_s: float | None) -> Iterator[None]:
         """Wait until the writer is there, so that whoever waits can still leave. ``None``: however long it takes."""
         self._ready(math.inf if wait_s is None else time.monotonic() + wait_s)
         yield

@@ -32,7 +32,7 @@ def decide_now(page: rules.Page, command: rules.Command) -> rules.Decision:
 
 def buying(quantity: int = 1, *, event: str = "default", partial: bool = False, buyer: str | None = None) -> rules.Buy:
     """Return a purchase with an identifier that no other has, in no other process either."""
-    return rules.Buy(f"{os.getpid():016x}{next(SERIAL):016x}", event, quantity, partial, buyer)
+    return rules.Buy(rules.order_id(event, f"{os.getpid():08x}{next(SERIAL):016x}"), event, quantity, partial, buyer)
 
 
 @dataclass

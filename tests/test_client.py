@@ -159,6 +159,29 @@ def test_a_connection_is_opened_anew_every_so_often(scripted: Callable[..., Scri
     assert server.connections == 3
 
 
+def test_purchases_go_to_several_events_in_turn(scripted: Callable[..., Scripted]) -> None:
+    """Those of all clients together reach each event as often as any other."""
+    server = scripted(*[SOLD] * 6)
+    scene = Scene(server.url, plan.make("last-ticket", 1, 5.0, orders=3, clients=2), events=("a", "b", "c"))
+    for number in range(2):
+        client.be_client(scene, number, time.monotonic_ns(), lambda _: None, lambda: False)
+    assert sorted(request.split()[1] for request in server.asked) == sorted(
+        [b"/events/a/buy", b"/events/b/buy", b"/events/c/buy"] * 2
+    )
+
+
+def test_an_order_that_is_found_is_no_look_at_its_event(scripted: Callable[..., Scripted]) -> None:
+    """It states the version that sold it, long ago; taken for a look at the event now, it would be a stale read."""
+    server = scripted(SOLD.replace(b"201 CREATED", b"200 OK"))
+    rows: list[Operation] = []
+    scene = Scene(server.url, plan.make("last-ticket", 1, 5.0), finds=("o1",))
+    client.be_client(scene, 0, time.monotonic_ns(), rows.append, lambda: False)
+    assert server.asked[0].startswith(b"GET /orders/o1 HTTP/1.1\r\n")
+    assert [(row.kind, row.outcome, row.order, row.version, row.count) for row in rows] == [
+        ("find", "done", "o1", None, None)
+    ]
+
+
 def test_a_client_that_is_told_to_stop_stops(scripted: Callable[..., Scripted]) -> None:
     """Between two purchases."""
     server = scripted(*[SOLD] * 5)

@@ -30,7 +30,9 @@ class Door:
         self.asked = threading.Event()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, wait_s: float | None) -> Iterator[None]:
+        if wait_s == 0 and not self.open.is_set():
+            raise Busy(0)
         self.asked.set()
         assert self.open.wait(PATIENCE_S)
         yield
@@ -165,12 +167,15 @@ def test_a_batch_that_fails_fails_for_all_and_leaves_nobody_hanging(error: Excep
     assert queue.ask(buying(event="next"), PATIENCE_S) == nothing("next")
 
 
-def test_a_door_that_breaks_fails_those_who_stand_before_it_only() -> None:
-    """Also when the one at its head has left meanwhile: the thread goes on."""
+@pytest.mark.parametrize("free", [True, False])
+def test_a_door_that_breaks_fails_those_who_stand_before_it_only(*, free: bool) -> None:
+    """Whether an order stood there alone or the thread did, which goes on."""
     broken = [True, True]
 
     @contextmanager
-    def turn() -> Iterator[None]:
+    def turn(wait_s: float | None) -> Iterator[None]:
+        if wait_s == 0 and not free:
+            raise Busy(0)
         if broken and broken.pop():
             raise OSError("no more files")
         yield
@@ -195,8 +200,9 @@ def test_a_batch_is_one_write_and_one_fsync_and_decides_in_order(counter: Counte
         with turns.turn(PATIENCE_S):
             for number, quantity in enumerate((4, 4, 4, 2)):
                 asking.append(Asking(partial(mode.execute, buying(quantity))))
-                # The first is in the hand of the thread that has taken its number, the others are in the queue.
-                until(lambda: taken(counter.directory / "default.queue") == 2)
+                # The first has found the door closed and is in the hand of the thread, which has taken the number after
+                # it; the others are in the queue.
+                until(lambda: taken(counter.directory / "default.queue") == 3)
                 until(partial(waits, queue, number))
         told = [each.answer() for each in asking]
     sold = [reply.order for reply in told if isinstance(reply, Sold)]
@@ -227,13 +233,28 @@ def test_a_full_disk_fails_the_batch_and_sells_nothing(counter: Counter) -> None
     assert sell(mode).version == 1
 
 
-def test_a_slow_buyer_of_one_event_does_not_hold_up_another(counter: Counter) -> None:
-    """A queue, a turn and a thread for each event."""
-    (counter.directory / "concert.json").write_text('{"count": 5}')
+def test_who_is_alone_needs_no_thread(counter: Counter) -> None:
+    """An order that finds nobody waiting is committed where it stands."""
     mode = counter.opened("group_commit")
-    with Turns(counter.directory / "default.queue").turn(PATIENCE_S):
-        slow = Asking(lambda: mode.execute(buying()))
-        assert isinstance(mode.execute(buying(event="concert")), Sold)
-        assert slow.told is None
-    assert isinstance(slow.answer(), Sold)
-    assert mode.execute(buying(event="nowhere")) == NoSuchEvent("nowhere")
+    assert [sell(mode).version for _ in range(3)] == [1, 2, 3]
+    assert mode._committers["default"]._thread is None  # type: ignore[attr-defined]  # noqa: SLF001  # nothing else tells
+
+
+def test_a_full_queue_turns_orders_away_with_nothing_done() -> None:
+    """The bound is counted in orders; whoever comes beyond it is told so at once."""
+    door = Door()
+    seen: list[str] = []
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        seen.extend(command.event for command in commands)
+        return [nothing(command.event) for command in commands]
+
+    queue = Committer(door.turn, commit, waiting_orders_max=2)
+    first = Asking(lambda: queue.ask(buying(event="first"), PATIENCE_S))
+    assert door.asked.wait(PATIENCE_S)
+    others = ask_all(queue, 2)
+    with pytest.raises(Busy):
+        queue.ask(buying(event="too many"), PATIENCE_S)
+    door.open.set()
+    assert all(each.answer() for each in [first, *others])
+    assert seen == ["first", "0", "1"]

@@ -17,7 +17,7 @@ import pytest
 
 from service.catalogue import CLAIMS
 from service.mode import Busy, Unknown
-from service.rules import Command, Decision, NoSuchEvent, Page, Reply, Sold, SoldOut
+from service.rules import Command, Decision, Event, NoSuchEvent, Page, Reply, Sold, SoldOut
 from tests.counter import buying, decide_now
 
 if TYPE_CHECKING:
@@ -163,6 +163,32 @@ def test_a_wait_ends_at_its_deadline_with_nothing_done(counter: Counter, name: s
     event = mode.store.look("default")
     assert not isinstance(event, NoSuchEvent)
     assert event.version == 1
+
+
+@pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.reach != "nowhere"])
+def test_a_slow_buyer_of_one_event_does_not_hold_up_another(counter: Counter, name: str) -> None:
+    """While one stands inside for as long as it likes, tickets of another event are sold."""
+    (counter.directory / "concert.json").write_text('{"count": 5}')
+    inside, leave = threading.Event(), threading.Event()
+
+    def decide(page: Page, command: Command) -> Decision:
+        if command.event == "default":
+            inside.set()
+            assert leave.wait(30)
+        return decide_now(page, command)
+
+    mode = counter.opened(name, decide)
+    slow = threading.Thread(target=mode.execute, args=(buying(1),))
+    slow.start()
+    assert inside.wait(30)
+    assert isinstance(mode.execute(buying(event="concert")), Sold)
+    assert mode.execute(buying(event="nowhere")) == NoSuchEvent("nowhere")
+    leave.set()
+    slow.join()
+    assert [mode.store.look(event) for event in ("default", "concert")] == [
+        Event("default", 10, 9, 1),
+        Event("concert", 5, 4, 1),
+    ]
 
 
 @pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.reach != "nowhere"])

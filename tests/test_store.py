@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from service.mode import Damaged, NotWritten
 from service.rules import Event, Sold, SoldOut
-from service.stores import json_file
-from service.stores.document import rewriting
+from service.stores import document, json_file
+from service.stores.document import private
 from service.stores.sealed import seal, unseal
 from tests.counter import Counter, buying, look, sell
 
@@ -83,7 +83,7 @@ def run_and_die(counter: Counter, step: str) -> None:
         elif step == "before fsync":
             patch.setattr(os, "fsync", die)
         else:
-            patch.setattr(type(counter.directory), "replace", die)
+            patch.setattr(json_file, "overwrite", die)
         sell(mode, 2)
 
     worker = FORK.Process(target=be_worker)
@@ -98,7 +98,7 @@ def die(*_: object) -> int:
 
 
 @pytest.mark.parametrize(
-    ("step", "version"), [("half the line", 1), ("before fsync", 2), ("before the document is replaced", 2)]
+    ("step", "version"), [("half the line", 1), ("before fsync", 2), ("before the document is written", 2)]
 )
 @pytest.mark.parametrize("restart", [False, True])
 def test_the_next_one_inside_goes_on_from_where_a_killed_one_died(
@@ -119,7 +119,7 @@ def test_the_next_one_inside_goes_on_from_where_a_killed_one_died(
 
 def test_who_looks_after_a_refusal_sees_what_it_saw(counter: Counter) -> None:
     """A killed holder left the document behind the journal; a refusal writes nothing, and yet brings it up to date."""
-    run_and_die(counter, "before the document is replaced")
+    run_and_die(counter, "before the document is written")
     mode = counter.joined("file_lock")
     refused = mode.execute(buying(9))
     assert isinstance(refused, SoldOut)
@@ -127,8 +127,8 @@ def test_who_looks_after_a_refusal_sees_what_it_saw(counter: Counter) -> None:
 
 
 def test_a_sale_is_on_disk_before_its_document_and_its_document_is_never_half_there(counter: Counter) -> None:
-    """The order of the steps: the spare document, the journal's line, fsync of the journal, the rename. ``naive`` ends
-    with the truncation of the document that others read.
+    """The order of the steps: the journal's line, fsync of the journal, the document at one stroke. ``naive`` empties
+    the document that others read, and fills it.
     """
     counter.build("no_lock")
     journal = (counter.directory / "default.jsonl").stat().st_ino
@@ -140,14 +140,14 @@ def test_a_sale_is_on_disk_before_its_document_and_its_document_is_never_half_th
             told: list[tuple[Any, str, Callable[..., str]]] = [
                 (os, "write", lambda descriptor, _: f"write {of(descriptor, journal)}"),
                 (os, "fsync", lambda descriptor: f"fsync {of(descriptor, journal)}"),
-                (type(counter.directory), "replace", lambda source, target: f"rename {source.suffix} {target.suffix}"),
-                (json_file, "rewriting", lambda path: f"fill {path.suffix}"),
+                (json_file, "overwrite", lambda path, _: f"overwrite {path.suffix}"),
+                (json_file, "rewriting", lambda path: f"empty {path.suffix}"),
             ]
             for target, attribute, tell in told:
                 patch.setattr(target, attribute, noting(getattr(target, attribute), tell, taken))
             sell(mode)
-    assert steps["no_lock"] == ["fill .tmp", "write journal", "fsync journal", "rename .tmp .json"]
-    assert steps["naive"] == ["write journal", "fsync journal", "fill .json"]
+    assert steps["no_lock"] == ["write journal", "fsync journal", "overwrite .json"]
+    assert steps["naive"] == ["write journal", "fsync journal", "empty .json"]
 
 
 def of(descriptor: int, journal: int) -> str:
@@ -166,23 +166,42 @@ def noting(real: Callable[..., Any], told: Callable[..., str], taken: list[str])
 
 
 def test_a_reader_of_naive_finds_half_a_document(counter: Counter) -> None:
-    """Between the truncation and the filling there is nothing to read; a document that is renamed is always whole."""
+    """Between the truncation and the filling there is nothing to read; one that is written over is never empty."""
     seen: list[object] = []
 
-    def looking(path: Path) -> BinaryIO:
-        file = rewriting(path)
-        try:
-            seen.append(mode.store.look("default"))
-        except Damaged as error:
-            seen.append(str(error))
-        return file
+    def looking(path: Path, flags: int) -> int:
+        descriptor = private(path, flags)
+        if path.suffix == ".json" and flags & os.O_WRONLY:
+            try:
+                seen.append(mode.store.look("default"))
+            except Damaged as error:
+                seen.append(str(error))
+        return descriptor
 
     for name in ("naive", "no_lock"):
         mode = counter.opened(name)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(json_file, "rewriting", looking)
+            patch.setattr(document, "private", looking)
             sell(mode)
     assert seen == ["default.json does not hold one whole document but 0 bytes: b''", Event("default", 10, 9, 1)]
+
+
+def test_a_document_that_is_being_written_over_is_read_again(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some bytes of the old and some of the new one: the checksum tells, and the next reading has the new one. Who
+    never gets a whole one is told so.
+    """
+    mode = counter.opened("file_lock")
+    old = (counter.directory / "default.json").read_bytes()
+    sell(mode)
+    new = (counter.directory / "default.json").read_bytes()
+    mixed = new[: len(new) // 4] + old[len(new) // 4 :]
+    assert len(old) == len(new) == len(mixed)
+    texts = [mixed, mixed, new]
+    monkeypatch.setattr(document, "read", lambda _: texts.pop(0))
+    assert look(mode).version == 1
+    monkeypatch.setattr(document, "read", lambda _: mixed)
+    with pytest.raises(Damaged, match="does not hold one whole document"):
+        look(mode)
 
 
 def test_a_journal_that_shrinks_under_a_running_service_is_noticed(counter: Counter) -> None:

@@ -1,6 +1,6 @@
 """``filelock.FileLock`` around each order.
 
-How it keeps others out: ``flock`` on a file beside the tickets. Whoever does not get it sleeps POLL_S and tries again.
+How it keeps others out: ``flock`` on a file beside its event. Whoever does not get it sleeps POLL_S and tries again.
 How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the lock when
 its holder dies.
 What it leaves undone: nobody queues, so a newcomer may pass one who has waited for long; a paused holder keeps it. The
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import filelock
 
+from service.each import Each
 from service.mode import Busy, Claim, Decide
+from service.rules import NoSuchEvent
 
 if TYPE_CHECKING:
     from service.rules import Command, Reply
@@ -39,11 +41,13 @@ class FileLock:
 
     def open(self) -> None:
         self.store.open()
-        self._lock = filelock.FileLock(self.store.directory / "tickets.lock", mode=0o600, poll_interval=POLL_S)
+        self._locks = Each(self._lock)
 
     def execute(self, command: Command) -> Reply:
+        if not self.store.has(command.event):
+            return NoSuchEvent(command.event)
         try:
-            with self._lock.acquire(timeout=self._wait_s):
+            with self._locks[command.event].acquire(timeout=self._wait_s):
                 page = self.store.read(command)
                 decision = self._decide(page, command)
                 if decision.page != page:
@@ -51,3 +55,6 @@ class FileLock:
         except filelock.Timeout:
             raise Busy(self._wait_s) from None
         return decision.reply
+
+    def _lock(self, event: str) -> filelock.BaseFileLock:
+        return filelock.FileLock(self.store.directory / f"{event}.flock", mode=0o600, poll_interval=POLL_S)

@@ -1,7 +1,8 @@
 """One lock and one fsync for every order that is waiting.
 
 How it keeps others out: the orders of a worker wait in a queue; one thread takes a number among the workers
-(``turns.py``), decides all orders that wait by then, writes them with one fsync, and answers (``committer.py``).
+(``turns.py``), reads, decides all orders that wait by then, writes them with one fsync (``batch.py``), and answers
+(``committer.py``).
 How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the turn of a
 worker that dies.
 What it leaves undone: a paused worker keeps its turn; a write that fails fails its whole batch.
@@ -12,14 +13,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from service.batch import commit
 from service.committer import Committer
+from service.each import Each
 from service.mode import Claim, Decide
-from service.rules import NoSuchEvent, Page
+from service.rules import NoSuchEvent
 from service.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
 
@@ -41,21 +42,13 @@ class GroupCommit:
 
     def open(self) -> None:
         self.store.open()
-        turns = {name: Turns(self.store.directory / f"{name}.queue") for name in self.store.events()}
-        self._committers = {name: Committer(partial(turns[name].turn, None), self._commit) for name in turns}
+        inside = partial(commit, self.store, self._decide)
+        self._committers = Each(lambda event: Committer(self._turns(event).turn, inside))
 
     def execute(self, command: Command) -> Reply:
-        committer = self._committers.get(command.event)
-        return committer.ask(command, self._wait_s) if committer else NoSuchEvent(command.event)
+        if not self.store.has(command.event):
+            return NoSuchEvent(command.event)
+        return self._committers[command.event].ask(command, self._wait_s)
 
-    def _commit(self, commands: Sequence[Command]) -> list[Reply]:
-        page, pages, replies = self.store.read(commands[0]), [], []
-        for command in commands:
-            decision = self._decide(page, command)
-            if decision.page != page:
-                pages.append(decision.page)
-            page = Page(decision.page.event)
-            replies.append(decision.reply)
-        if pages:
-            self.store.write_all(pages)
-        return replies
+    def _turns(self, event: str) -> Turns:
+        return Turns(self.store.directory / f"{event}.queue")

@@ -1,4 +1,4 @@
-"""A mutex in each worker.
+"""A mutex for each event in each worker.
 
 How it keeps others out: threads of one process take turns; the others sleep in the kernel until it is free.
 How far that reaches: the threads of one process. Every worker is forked with a mutex of its own, and two workers never
@@ -12,7 +12,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from service.each import Each
 from service.mode import Busy, Claim, Decide
+from service.rules import NoSuchEvent
 
 if TYPE_CHECKING:
     from service.rules import Command, Reply
@@ -33,13 +35,16 @@ class ThreadLock:
         self.store = store
         self._decide = decide
         self._wait_s = wait_s
-        self._lock = threading.Lock()
+        self._locks = Each(lambda _: threading.Lock())
 
     def open(self) -> None:
         self.store.open()
 
     def execute(self, command: Command) -> Reply:
-        if not self._lock.acquire(timeout=self._wait_s):
+        if not self.store.has(command.event):
+            return NoSuchEvent(command.event)
+        lock = self._locks[command.event]
+        if not lock.acquire(timeout=self._wait_s):
             raise Busy(self._wait_s)
         try:
             page = self.store.read(command)
@@ -47,5 +52,5 @@ class ThreadLock:
             if decision.page != page:
                 self.store.write(decision.page)
         finally:
-            self._lock.release()
+            lock.release()
         return decision.reply

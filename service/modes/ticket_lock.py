@@ -1,6 +1,6 @@
 """Take a number: whoever comes first is served first.
 
-How it keeps others out: each order takes the next number from a file beside the tickets and locks the byte of that
+How it keeps others out: each order takes the next number from a file beside its event and locks the byte of that
 number; it sleeps in the kernel until all lower bytes are free (``turns.py`` has the locks).
 How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the byte of a
 holder, and of a waiter, when it dies.
@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.each import Each
 from service.mode import Claim, Decide
+from service.rules import NoSuchEvent
 from service.turns import Turns
 
 if TYPE_CHECKING:
@@ -36,10 +38,12 @@ class TicketLock:
 
     def open(self) -> None:
         self.store.open()
-        self._turns = Turns(self.store.directory / "tickets.queue")
+        self._turns = Each(lambda event: Turns(self.store.directory / f"{event}.queue"))
 
     def execute(self, command: Command) -> Reply:
-        with self._turns.turn(self._wait_s):
+        if not self.store.has(command.event):
+            return NoSuchEvent(command.event)
+        with self._turns[command.event].turn(self._wait_s):
             page = self.store.read(command)
             decision = self._decide(page, command)
             if decision.page != page:

@@ -1,4 +1,9 @@
-"""The document of an event: the small file that a person can ``cat``, and a checkpoint of the journal beside it."""
+"""The document of an event: the small file that a person can ``cat``, and a checkpoint of the journal beside it.
+
+It is written over in place, at one fixed length, for it is written with every change: a new file that is renamed over
+the old one costs as much as the fsync of the sale. Who reads at that very moment may get some bytes of each; the
+checksum tells, and reading again gives the new ones.
+"""
 
 from __future__ import annotations
 
@@ -12,35 +17,76 @@ from service.stores.sealed import seal, unseal
 if TYPE_CHECKING:
     from pathlib import Path
 
+DOCUMENT_BYTES = 320
+"""More than the longest name and the greatest numbers take, and less than a sector of any disk."""
+READS_MAX = 1000
+"""How often a document is read again that others are writing over: each time the chance is below 1 in 100."""
+
 
 def documents(directory: Path) -> list[Path]:
     """Return the paths of all documents in ``directory``, in the order of their names."""
     return sorted(directory.glob("*.json"))
 
 
-def rendered(event: Event, covered: int) -> bytes:
-    """Return the document's text for ``event``; ``covered`` is how many bytes of the journal it covers."""
-    return seal(
+def rendered(event: Event, since: int, covered: int) -> bytes:
+    """Return the document's text for ``event``.
+
+    ``covered`` is how many bytes it covers of the journal that begins after version ``since``.
+    """
+    text = seal(
         {
             "event": event.name,
             "capacity": event.capacity,
             "count": event.count,
             "version": event.version,
+            "since": since,
             "journal": covered,
         }
     )
+    return text[:-1].ljust(DOCUMENT_BYTES - 1) + b"\n"
 
 
-def parsed(document: Path) -> tuple[Event, int]:
-    """Return the event and how many bytes of the journal are covered. Raises ``Damaged`` if it is not whole."""
-    text = document.read_bytes()
+def parsed(document: Path) -> tuple[Event, int, int]:
+    """Return the event, after which version its journal begins, and how many bytes of that are covered.
+
+    Raises ``Damaged`` if the document is not whole.
+    """
+    for _ in range(READS_MAX):
+        text = read(document)
+        try:
+            return understood(text)
+        except Damaged:
+            if len(text) != DOCUMENT_BYTES:
+                break
+    raise Damaged(f"{document.name} does not hold one whole document but {len(text)} bytes: {text[:80]!r}") from None
+
+
+def understood(text: bytes) -> tuple[Event, int, int]:
+    """Return what a document's text says, as ``parsed`` does. Raises ``Damaged``."""
+    values = unseal(text.rstrip() + b"\n")
     try:
-        values = unseal(text)
-    except Damaged:
-        raise Damaged(
-            f"{document.name} does not hold one whole document but {len(text)} bytes: {text[:80]!r}"
-        ) from None
-    return Event(values["event"], values["capacity"], values["count"], values["version"]), values["journal"]
+        event = Event(values["event"], values["capacity"], values["count"], values["version"])
+        return event, values["since"], values["journal"]
+    except KeyError as error:
+        raise Damaged(f"the document has no member {error}") from None
+
+
+def read(path: Path) -> bytes:
+    """Return a small file's text."""
+    descriptor = private(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 4096)
+    finally:
+        os.close(descriptor)
+
+
+def overwrite(document: Path, text: bytes) -> None:
+    """Write a rendered document over the one that is there, in one step and without cutting it off first."""
+    descriptor = private(document, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.pwrite(descriptor, text, 0)
+    finally:
+        os.close(descriptor)
 
 
 def private(path: Path, flags: int) -> int:
@@ -51,3 +97,18 @@ def private(path: Path, flags: int) -> int:
 def rewriting(path: Path) -> BinaryIO:
     """Open a private file to fill it anew; it is empty from this moment on."""
     return os.fdopen(private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
+
+
+def replace(path: Path, text: bytes) -> None:
+    """Put a file in place, durable before this returns: its bytes, then its name."""
+    spare = path.with_suffix(f"{path.suffix}.tmp")
+    with rewriting(spare) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    spare.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -10,21 +10,23 @@ import fcntl
 import json
 import os
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
 from service.rules import Event
-from service.stores.document import private, rendered, rewriting
-from service.stores.replay import CAPACITY_MAX, Refused, replayed
-from service.stores.sealed import seal, unseal
+from service.stores.document import private, read, rendered, replace, understood
+from service.stores.journal import CLOSED, LINE_BYTES_MAX, appending, begun, opening, path_of
+from service.stores.replay import CAPACITY_MAX, Refused, replayed, verified
+from service.stores.sealed import unseal
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SPARE = re.compile(rf"{EVENT_NAME.pattern}\.(\d+-\d+|json|jsonl)\.tmp")
+READ_BYTES_MAX = 8 << 20
+"""How much of the journals is read when the service starts: about a second. Beyond it, only what is new is read."""
 NEW_EVENT = Event("default", capacity=100, count=100)
 
 
@@ -38,20 +40,31 @@ class Claimed:
     """What had to be mended, one sentence each."""
 
 
-def prepare(directory: Path, owner: str) -> Claimed:
-    """Claim ``directory`` for ``owner`` and make every event in it whole. Raises ``Refused``."""
+def prepare(directory: Path, owner: str, *, verify: bool = False) -> Claimed:
+    """Claim ``directory`` for ``owner`` and make every event in it whole. Raises ``Refused``.
+
+    Journals are read from their first line as far as READ_BYTES_MAX goes, and then only from where their document
+    says; with ``verify`` all of them are read, the closed ones too.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         claimed = Claimed(directory, _claim(directory, owner))
-        names = {path.stem for kind in ("*.json", "*.jsonl") for path in directory.glob(kind)}
+        files = (path for kind in ("*.json", "*.jsonl") for path in directory.glob(kind))
+        names = {path.stem for path in files if not CLOSED.fullmatch(path.name)}
         if not names:
-            _begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
+            begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
+        left = READ_BYTES_MAX
         for name in sorted(names or {NEW_EVENT.name}):
             if not EVENT_NAME.fullmatch(name):
                 raise Refused(
                     f"{directory / name}.json: an event's name has only a-z, 0-9 and '-', at most 64; rename it"
                 )
-            claimed.mended += _made_whole(directory / f"{name}.json")
+            document = directory / f"{name}.json"
+            if verify and path_of(document).exists():
+                verified(path_of(document))
+            mended, read = _made_whole(document, left)
+            claimed.mended += mended
+            left -= read
         for path in directory.glob("*.tmp"):
             if SPARE.fullmatch(path.name):  # of a write that a crash ended; nobody writes now
                 path.unlink()
@@ -76,10 +89,14 @@ def _claim(directory: Path, owner: str) -> int:
     return descriptor
 
 
-def _made_whole(document: Path) -> list[str]:
-    """Make an event's document and journal agree. Return what had to be mended, one sentence each."""
-    journal = document.with_suffix(".jsonl")
-    text = document.read_bytes() if document.exists() else b""
+def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
+    """Make an event's document and journal agree.
+
+    Return what had to be mended, one sentence each, and how many bytes were read, of which ``left`` are better not
+    exceeded.
+    """
+    journal = path_of(document)
+    text = read(document) if document.exists() else b""
     count = _seed(text)
     if not journal.exists():
         if count is None:
@@ -87,26 +104,59 @@ def _made_whole(document: Path) -> list[str]:
                 f'{document} starts no event: expected {{"count": 10}}, with a whole number from 0 to {CAPACITY_MAX}; '
                 f"if it belongs to an event that was sold from, its {journal.name} is missing: restore that"
             )
-        _begin(document, Event(document.stem, count, count))
-        return []
-    event, size = replayed(journal, _covered(text))
+        begin(document, Event(document.stem, count, count))
+        return [], 0
+    length = journal.stat().st_size
+    event, size, since, start = _replayed(journal, text, left)
     if count is not None and (event.version, event.capacity) != (0, count):
         raise Refused(
             f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
             f"the journal to start anew, or the document to go on from the journal"
         )
     mended = []
-    if cut := journal.stat().st_size - size:
-        descriptor = private(journal, os.O_RDWR)
-        os.ftruncate(descriptor, size)
-        os.fsync(descriptor)
-        os.close(descriptor)
+    if cut := length - size:
+        with appending(journal) as descriptor:
+            os.ftruncate(descriptor, size)
+            os.fsync(descriptor)
         mended.append(f"{journal.name}: cut off the last {cut} bytes, half a line that a crash left behind")
-    if text != rendered(event, size):
+    if text != rendered(event, since, size):
         _refuse_if_ahead(document, text, event)
-        _replace(document, rendered(event, size))
+        replace(document, rendered(event, since, size))
         mended.append(f"{document.name}: brought up to version {event.version} from the journal")
-    return mended
+    return mended, length - start
+
+
+def _replayed(journal: Path, text: bytes, left: int) -> tuple[Event, int, int, int]:
+    """Return the event, how long its journal is, after which version that begins, and from which byte it was read."""
+    try:
+        first, _ = begun(journal)
+    except Damaged:  # to be refused, with the line
+        first = None
+    try:
+        event, since, covered = understood(text)
+    except Damaged:
+        since, covered = -1, 0
+    if first is None or first.version != since:
+        covered = 0  # the document is of the journal before, or of none
+    elif left < covered <= journal.stat().st_size and _ends(journal, covered, event):
+        event, size = replayed(journal, covered, after=(event, covered))
+        return event, size, since, covered
+    event, size = replayed(journal, covered)
+    return event, size, first.version if first else 0, 0
+
+
+def _ends(journal: Path, covered: int, event: Event) -> bool:
+    """Tell whether the line that ends there is the one that made ``event`` what it is."""
+    descriptor = private(journal, os.O_RDONLY)
+    try:
+        start = max(0, covered - LINE_BYTES_MAX)
+        lines = os.pread(descriptor, covered - start, start).splitlines(keepends=True)
+        last = unseal(lines[-1])
+    except (Damaged, IndexError):
+        return False
+    finally:
+        os.close(descriptor)
+    return (last.get("version"), last.get("count")) == (event.version, event.count)
 
 
 def _seed(text: bytes) -> int | None:
@@ -121,54 +171,21 @@ def _seed(text: bytes) -> int | None:
     return None
 
 
-def _begin(document: Path, event: Event) -> None:
+def begin(document: Path, event: Event) -> None:
     """Make the journal's first line, which says how many tickets there are, and then the document."""
-    opening = seal(
-        {
-            "version": 0,
-            "event": event.name,
-            "status": "opened",
-            "capacity": event.capacity,
-            "count": event.count,
-            "at": time.time(),
-        }
-    )
-    _replace(document.with_suffix(".jsonl"), opening)
-    _replace(document, rendered(event, len(opening)))
-
-
-def _covered(text: bytes) -> int:
-    """Return how many bytes of the journal the document covers; none, if it is not whole."""
-    try:
-        covered: int = unseal(text)["journal"]
-    except (Damaged, KeyError):
-        return 0
-    return covered
+    line = opening(event)
+    replace(path_of(document), line)
+    replace(document, rendered(event, event.version, len(line)))
 
 
 def _refuse_if_ahead(document: Path, text: bytes, event: Event) -> None:
     """Refuse a journal that is shorter than a document that it was on disk before: acknowledged sales are missing."""
     try:
-        version = unseal(text)["version"]
+        known, _, _ = understood(text)
     except Damaged:
         return
-    if version > event.version:
+    if known.version > event.version:
         raise Refused(
-            f"{document} knows version {version}, but the journal ends at {event.version}: acknowledged sales are "
-            f"missing; restore {document.stem}.jsonl, or remove the document to go on without them"
+            f"{document} knows version {known.version}, but the journal ends at {event.version}: acknowledged sales "
+            f"are missing; restore {document.stem}.jsonl, or remove the document to go on without them"
         )
-
-
-def _replace(path: Path, text: bytes) -> None:
-    """Put a file in place, durable before this returns: its bytes, then its name."""
-    spare = path.with_suffix(f"{path.suffix}.tmp")
-    with rewriting(spare) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    spare.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

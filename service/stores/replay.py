@@ -6,11 +6,13 @@ A right checksum, the event's own name, the next version, the count and the tick
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from service.mode import Damaged
 from service.rules import Event
 from service.stores.document import private
+from service.stores.journal import begun, closed
 from service.stores.sealed import unseal
 
 if TYPE_CHECKING:
@@ -23,23 +25,40 @@ class Refused(Exception):
     """The data directory cannot be used. The message is one sentence that says why and what to do."""
 
 
-def replayed(journal: Path, covered: int) -> tuple[Event, int]:
+def verified(journal: Path) -> None:
+    """Read all journals of an event. Raises ``Refused`` where a line, or a journal, does not follow from the last."""
+    before = None
+    for _, path in [*closed(journal.parent).get(journal.stem, []), (0, journal)]:
+        if path != journal and path.samefile(journal):
+            continue  # of one who died after closing it and before beginning the next
+        after, _ = replayed(path, sys.maxsize if path != journal else 0)
+        first, _ = begun(path)
+        if before is None and first.version:
+            raise Refused(f"{path} goes on from version {first.version}, and what came before is missing: restore it")
+        if before is not None and first != before:
+            raise Refused(f"{path} does not go on from where the journal before it ends: restore it from a backup")
+        before = after
+
+
+def replayed(journal: Path, covered: int, *, after: tuple[Event, int] | None = None) -> tuple[Event, int]:
     """Return the event after the journal's last whole line, and the number of bytes up to there.
 
-    A last line that is not whole is what a crash left of a sale that nobody was told of, unless the document, which is
-    written after the line, covers it.
+    ``after`` is how the event stands after so many bytes, if that is known. A last line that is not whole is what a
+    crash left of a sale that nobody was told of, unless the document, which is written after the line, covers it.
     """
-    event, size = None, 0
+    event, size = after or (None, 0)
     with os.fdopen(private(journal, os.O_RDONLY), "rb") as lines:
         end = os.fstat(lines.fileno()).st_size
+        lines.seek(size)
         for number, line in enumerate(lines, 1):
             try:
-                event = _next(event, line, journal.stem)
+                event = _next(event, line, journal.name.partition(".")[0])
             except Damaged as error:
                 if size + len(line) == end and size >= covered and not isinstance(error, _DoesNotFollow):
                     break
+                where = f"line {number} after byte {after[1]}" if after else f"line {number}"
                 raise Refused(
-                    f"{journal}, line {number} (byte {size}): {error}; this store cannot be trusted to sell: restore "
+                    f"{journal}, {where} (byte {size}): {error}; this store cannot be trusted to sell: restore "
                     f"it from a backup, or start anew in an empty directory"
                 ) from None
             size += len(line)
@@ -65,9 +84,11 @@ def _next(event: Event | None, line: bytes, name: str) -> Event:
 
 def _opened(change: dict[str, Any]) -> Event:
     version, capacity, count = change["version"], change.get("capacity"), change["count"]
-    if version != 0 or capacity != count or not 0 <= count <= CAPACITY_MAX:
+    goes_on = change["status"] == "continued" and version >= 1
+    begins = goes_on or (version == 0 and count == capacity)
+    if not begins or type(capacity) is not int or not 0 <= count <= capacity <= CAPACITY_MAX:
         raise _DoesNotFollow(f"it has version {version} and {count} of {capacity} tickets, which is no beginning")
-    return Event(change["event"], capacity, count)
+    return Event(change["event"], capacity, count, version)
 
 
 def _followed(event: Event, change: dict[str, Any]) -> Event:

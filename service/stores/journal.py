@@ -1,0 +1,146 @@
+"""The journal of an event: one JSON line a change, in files of a bounded size.
+
+``<event>.jsonl`` is the journal that grows. When it is full, whoever is inside closes it: it gets the name
+``<event>.<since>.jsonl``, where ``since`` is the version before its first change, and a new one is put in its place
+whose first line says how the event stood. A closed journal never changes again. The first line of a journal that was
+never closed says how many tickets there are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import re
+import time
+from typing import TYPE_CHECKING, BinaryIO
+
+from service.mode import Damaged
+from service.rules import Event
+from service.stores.document import private, replace
+from service.stores.sealed import seal, unseal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JOURNAL_BYTES_MAX = 16 << 20
+"""A journal that is as long as this is closed before the next change: some 80,000 orders."""
+LINE_BYTES_MAX = 1 << 13
+"""More than the longest line: a hundred tickets and a buyer's name."""
+CLOSED = re.compile(r"(.+)\.(\d{12,})\.jsonl")
+
+
+def path_of(document: Path) -> Path:
+    """Return the path of the journal beside a document."""
+    return document.with_suffix(".jsonl")
+
+
+def closed_path(journal: Path, since: int) -> Path:
+    """Return the name of a journal once it is closed that began after version ``since``."""
+    return journal.with_name(f"{journal.stem}.{since:012d}.jsonl")
+
+
+def closed(directory: Path) -> dict[str, list[tuple[int, Path]]]:
+    """Return the closed journals of each event that has any, oldest first, each with the version it begins after."""
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for match in (CLOSED.fullmatch(path.name) for path in directory.glob("*.*.jsonl")):
+        if match:
+            found.setdefault(match[1], []).append((int(match[2]), directory / match[0]))
+    return {name: sorted(journals) for name, journals in found.items()}
+
+
+def opening(event: Event) -> bytes:
+    """Return the first line of a journal that begins when the event stands like this."""
+    return seal(
+        {
+            "version": event.version,
+            "event": event.name,
+            "status": "continued" if event.version else "opened",
+            "capacity": event.capacity,
+            "count": event.count,
+            "at": time.time(),
+        }
+    )
+
+
+def begun(journal: Path) -> tuple[Event, int]:
+    """Return how the event stood when its journal began, and how long its first line is. Raises ``Damaged``."""
+    descriptor = private(journal, os.O_RDONLY)
+    try:
+        line, end, _ = os.pread(descriptor, LINE_BYTES_MAX, 0).partition(b"\n")
+    finally:
+        os.close(descriptor)
+    values = unseal(line + end)
+    try:
+        return Event(values["event"], values["capacity"], values["count"], values["version"]), len(line) + 1
+    except KeyError:
+        raise Damaged(f"{journal.name} does not begin with how its event stood") from None
+
+
+def close(journal: Path, since: int, event: Event) -> int:
+    """Close a journal that began after version ``since`` and put a new one in its place; return how long that is.
+
+    A crash after any step leaves a store that opens: first there are two names for one file, then one of them is
+    replaced by the new journal, whose bytes are on disk by then.
+    """
+    with contextlib.suppress(FileExistsError):  # of one who died right after this step
+        closed_path(journal, since).hardlink_to(journal)
+    line = opening(event)
+    replace(journal, line)
+    return len(line)
+
+
+@contextlib.contextmanager
+def appending(journal: Path) -> Iterator[int]:
+    """Open a journal to append to it. It is opened for each write: its name may mean a new file since the last one."""
+    # O_APPEND: even a mode that keeps nobody out never writes one line into the middle of another.
+    descriptor = private(journal, os.O_RDWR | os.O_APPEND)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def append(descriptor: int, lines: bytes) -> int:
+    """Append ``lines``, all or none, and return the size after. Raises ``OSError`` if they do not fit."""
+    start = os.fstat(descriptor).st_size
+    written = os.write(descriptor, lines)
+    if written < len(lines):
+        # Half a line is no sale. Written again from its middle, it might share the journal with another's line.
+        os.ftruncate(descriptor, start)
+        raise OSError(errno.ENOSPC, "no room in the journal")
+    return start + written
+
+
+def changes(journal: Path, after: int) -> Iterator[bytes]:
+    """Yield the changes of an event with a version above ``after``, as the lines that record them."""
+    with _opened(journal) as growing:  # before the closed ones are listed: else one closed in between would be missed
+        begins = begun(journal)[0].version
+        earlier = [each for each in closed(journal.parent).get(journal.stem, []) if each[0] < begins]
+        ends = [*(since for since, _ in earlier), begins][1:]
+        for (_, path), end in zip(earlier, ends, strict=True):
+            if end > after:
+                with _opened(path) as file:
+                    yield from _above(after, file)
+        yield from _above(after, growing)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(private(path, os.O_RDONLY), "rb")
+
+
+def _above(after: int, lines: BinaryIO) -> Iterator[bytes]:
+    for line in lines:
+        if line.endswith(b"\n") and _version(line) > after:  # without an end, somebody is writing it
+            yield line
+
+
+def _version(line: bytes) -> float:
+    """Return the version that a line made; of a line that is no change, one that nobody asks for."""
+    try:
+        values = unseal(line)
+    except Damaged:
+        return math.inf  # to be shown, whatever is asked for: whoever reads the journal is to see that it is damaged
+    return -math.inf if values.get("status") == "continued" else float(values["version"])

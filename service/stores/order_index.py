@@ -1,0 +1,202 @@
+"""Where an order stands in which journal: found in a time and a memory that do not grow with the number of orders.
+
+An order's identifier begins with eight digits that stand for its event, so only that event is looked through. The
+orders of the journal that grows are kept in memory, in each worker, and caught up when somebody asks; those of closed
+journals stand in a SQLite file that all workers share. Both can be made again from the journals, and are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from service.mode import Damaged
+from service.rules import place_of
+from service.stores import journal
+from service.stores.document import private
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ORDER_ID = re.compile(r"[0-9a-f]{32}")
+LINE = re.compile(rb'^\{"version":\d+,"order":"([0-9a-f]{32})"', re.MULTILINE)
+"""How the line of an order begins. A line break in a buyer's name is escaped in JSON, so it is nowhere else."""
+PIECE_BYTES = 1 << 20
+ORDERS_MAX = 250_000
+"""Most orders that a worker keeps in memory, of all events together: some 50 MB. The least asked for go first."""
+BUSY_S = 60.0
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS journals (id INTEGER PRIMARY KEY, event TEXT, since INTEGER, UNIQUE (event, since));
+CREATE TABLE IF NOT EXISTS orders (id BLOB PRIMARY KEY, journal INTEGER, start INTEGER) WITHOUT ROWID;
+"""
+
+
+@dataclass(slots=True)
+class _Growing:
+    """What is known of the journal that grows."""
+
+    file: tuple[int, int]
+    read: int = 0
+    last: bytes = b""
+    starts: dict[bytes, int] = field(default_factory=dict)
+    earlier: bool = False
+    """The closed journals before it are all in the SQLite file."""
+
+
+class OrderIndex:
+    """The index of a directory. Make it in each worker, after the fork."""
+
+    def __init__(self, directory: Path, journals: Mapping[str, Path]) -> None:
+        self._directory = directory
+        self._journals: dict[str, list[Path]] = {}
+        for name, path in journals.items():
+            self._journals.setdefault(place_of(name), []).append(path)
+        self._one = threading.Lock()
+        self._growing: OrderedDict[Path, _Growing] = OrderedDict()
+        self._closed: sqlite3.Connection | None = None
+
+    def find(self, order: str) -> bytes:
+        """Return the line of an order, or nothing if there is none. Raises ``Damaged``."""
+        if ORDER_ID.fullmatch(order):
+            for path in self._journals.get(order[:8], ()):
+                with self._one:
+                    if line := self._found(path, order.encode()):
+                        return line
+        return b""
+
+    def catch_up_beside(self) -> None:
+        """Index the closed journals in a thread of its own, before anybody asks for their orders."""
+
+        def catch_up() -> None:
+            with contextlib.suppress(Damaged, OSError, sqlite3.Error):  # whoever asks for an order will be told
+                self._catch_up()
+
+        threading.Thread(target=catch_up, name="order index", daemon=True).start()
+
+    def _found(self, path: Path, order: bytes) -> bytes:
+        descriptor = private(path, os.O_RDONLY)
+        try:
+            growing = self._caught_up(path, descriptor)
+            start = growing.starts.get(order)
+            if start is not None:
+                return _line(descriptor, start, order)
+        finally:
+            os.close(descriptor)
+        if line := self._found_closed(path, order):
+            return line
+        if not growing.earlier:
+            self._catch_up()
+            growing.earlier = True
+            return self._found_closed(path, order)
+        return b""
+
+    def _caught_up(self, path: Path, descriptor: int) -> _Growing:
+        status = os.fstat(descriptor)
+        file = status.st_dev, status.st_ino
+        growing = self._growing.get(path)
+        # A batch that did not fit may have been seen here before it was taken back, and others stand there since.
+        if growing is None or growing.file != file or not _still_there(descriptor, growing):
+            growing = self._growing[path] = _Growing(file)
+        self._growing.move_to_end(path)
+        while growing.read < status.st_size:
+            piece = os.pread(descriptor, PIECE_BYTES, growing.read)
+            end = piece.rfind(b"\n") + 1
+            if not end:
+                break
+            growing.starts |= {match[1]: growing.read + match.start() for match in LINE.finditer(piece, 0, end)}
+            growing.last = piece[piece.rfind(b"\n", 0, end - 1) + 1 : end]
+            growing.read += end
+        while len(self._growing) > 1 and sum(len(each.starts) for each in self._growing.values()) > ORDERS_MAX:
+            self._growing.popitem(last=False)
+        return growing
+
+    def _found_closed(self, path: Path, order: bytes) -> bytes:
+        if self._closed is None:
+            if not self._file.exists():
+                return b""
+            self._closed = self._connected()
+        try:
+            row = self._closed.execute(
+                "SELECT event, since, start FROM orders JOIN journals ON journals.id = journal WHERE orders.id = ?",
+                (bytes.fromhex(order.decode()),),
+            ).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+        if row is None or row[0] != path.stem:
+            return b""
+        descriptor = private(journal.closed_path(path, row[1]), os.O_RDONLY)
+        try:
+            return _line(descriptor, row[2], order)
+        finally:
+            os.close(descriptor)
+
+    def _catch_up(self) -> None:
+        """Index the closed journals that are not in the SQLite file yet. Others may be at it too: one does it."""
+        closed = journal.closed(self._directory)
+        if not closed:
+            return
+        connection = self._connected()
+        try:
+            known = set(connection.execute("SELECT event, since FROM journals"))
+            for name, journals in closed.items():
+                for since, path in journals:
+                    if (name, since) not in known:
+                        _add(connection, name, since, path)
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+        finally:
+            connection.close()
+
+    @property
+    def _file(self) -> Path:
+        return self._directory / "orders.sqlite"
+
+    def _connected(self) -> sqlite3.Connection:
+        os.close(private(self._file, os.O_RDWR | os.O_CREAT))
+        connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            # It can be made again, but must never be half made: WAL with fsync at its checkpoints holds that.
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.executescript(SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+        return connection
+
+    def _unusable(self, error: sqlite3.DatabaseError) -> Damaged:
+        return Damaged(f"{self._file.name} cannot be used ({error}): stop the service and remove it, it is made again")
+
+
+def _add(connection: sqlite3.Connection, name: str, since: int, path: Path) -> None:
+    """Add the orders of one closed journal, all or none."""
+    text = path.read_bytes()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        added = connection.execute("INSERT OR IGNORE INTO journals (event, since) VALUES (?, ?)", (name, since))
+        if added.rowcount:
+            rows = ((bytes.fromhex(each[1].decode()), added.lastrowid, each.start()) for each in LINE.finditer(text))
+            connection.executemany("INSERT OR IGNORE INTO orders VALUES (?, ?, ?)", rows)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _still_there(descriptor: int, growing: _Growing) -> bool:
+    """Tell whether the last line that was read is there still."""
+    return os.pread(descriptor, len(growing.last), growing.read - len(growing.last)) == growing.last
+
+
+def _line(descriptor: int, start: int, order: bytes) -> bytes:
+    line, end, _ = os.pread(descriptor, journal.LINE_BYTES_MAX, start).partition(b"\n")
+    if order not in line:
+        raise Damaged("the index of orders does not fit the journals: stop the service and remove orders.sqlite")
+    return line + end
