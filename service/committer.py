@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from service.rules import Command, Reply
 
     Turn = Callable[[float | None], AbstractContextManager[object]]
-    Commit = Callable[[Sequence[Command]], Sequence[Reply]]
+    Commit = Callable[[Sequence[Command]], Sequence[Reply | Exception]]
 
 BATCH_ORDERS_MAX = 256
 WAITING_ORDERS_MAX = 4096
@@ -51,7 +51,7 @@ class Committer:
 
     def __init__(self, turn: Turn, commit: Commit, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
         """``turn(wait_s)`` keeps all other writers out, and raises ``Busy`` when it is not free within that time;
-        ``commit`` makes a batch durable and returns its replies in order.
+        ``commit`` makes a batch durable and returns its replies in order. An exception among them is its order's.
         """
         self._turn = turn
         self._commit = commit

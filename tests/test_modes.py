@@ -169,7 +169,7 @@ def test_a_wait_ends_at_its_deadline_with_nothing_done(counter: Counter, name: s
 def test_a_slow_buyer_of_one_event_does_not_hold_up_another(counter: Counter, name: str) -> None:
     """While one stands inside for as long as it likes, tickets of another event are sold."""
     (counter.directory / "concert.json").write_text('{"count": 5}')
-    inside, leave = threading.Event(), threading.Event()
+    inside, leave = FORK.Event(), FORK.Event()
 
     def decide(page: Page, command: Command) -> Decision:
         if command.event == "default":

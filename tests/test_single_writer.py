@@ -14,13 +14,15 @@ import pytest
 import requests
 
 from service.app import create_app
+from service.modes.single_writer import SingleWriter
+from service.pipes import Pipes
+from service.producer import Producer
 from service.rules import Command, Decision, Page, Sold
 from service.settings import Settings
 from service.stores.sealed import unseal
-from service.writer import Line
 from tests.counter import Counter, buying, decide_now
 from tests.processes import alive_of, comm
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, until, waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -240,17 +242,21 @@ def test_a_full_queue_is_503_with_retry_after(counter: Counter) -> None:
         return decide_now(page, command)
 
     mode = counter.opened("single_writer", decide, wait_s=PATIENCE_S)
-    mode._line = Line(mode._door, PATIENCE_S, {}, waiting_orders_max=1)  # type: ignore[attr-defined]  # noqa: SLF001
+    assert isinstance(mode, SingleWriter)
+    producer = Producer(Pipes(mode._door), PATIENCE_S, {}, waiting_orders_max=1)  # noqa: SLF001  # a small queue
+    mode._producers["default"] = producer  # noqa: SLF001  # as above
     told: list[object] = []
-    threads = [threading.Thread(target=lambda: told.append(mode.execute(buying(1)))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: told.append(mode.execute(buying(1)))) for _ in range(3)]
     threads[0].start()
     assert inside.wait(PATIENCE_S)
     threads[1].start()
-    until(lambda: bool(mode._line._committer._waiting.full()))  # type: ignore[attr-defined]  # noqa: SLF001
+    until(lambda: waiting(producer) == (1, 0))
+    threads[2].start()
+    until(lambda: waiting(producer) == (1, 1))
     refused = create_app(mode, Settings()).test_client().post("/buy", json={"quantity": 1})
     gate.set()
     for thread in threads:
         thread.join()
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.get_json()["type"] == "urn:turnstile:problem:busy"
-    assert [reply.order.version for reply in told if isinstance(reply, Sold)] == [1, 2]
+    assert sorted(reply.order.version for reply in told if isinstance(reply, Sold)) == [1, 2, 3]

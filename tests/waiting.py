@@ -1,4 +1,4 @@
-"""Waiting until something is so, within bounds; and how many have taken a number."""
+"""Waiting until something is so, within bounds; how many have taken a number, and how many wait in a queue."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from service.turns import COUNTER_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from service.producer import Producer
 
 PATIENCE_S = 20.0
 
@@ -25,3 +27,10 @@ def until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def waiting(producer: Producer) -> tuple[int, int]:
+    """Return how many orders are in the hand of the queue's thread, which waits to go inside, and in the queue."""
+    committer = producer._committer  # noqa: SLF001  # nothing else tells
+    queued = committer._waiting.qsize()  # noqa: SLF001  # as above
+    return (0, queued) if committer._thread is None else (1, queued)  # noqa: SLF001  # as above

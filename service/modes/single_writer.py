@@ -1,8 +1,8 @@
 """One process that writes for all: the article's queue, and the daemon that consumes it.
 
-How it keeps others out: there are none. The orders of a worker wait in a queue, and leave it as one batch through a
-pipe (``writer.py``). One process beside the workers (``daemon.py``) reads, decides and writes: all orders of an event
-that have come meanwhile, with one fsync.
+How it keeps others out: there are none. The orders of a worker wait in a queue for each event, and leave it as one
+batch through a pipe (``producer.py``). One process beside the workers (``daemon.py``) reads, decides and writes: all
+orders of an event that have come meanwhile, with one fsync (``consumer.py``, ``batch.py``).
 How far that reaches: all workers of this service. Whoever has the data directory has the writer, and is one service.
 What it leaves undone: when the writer dies, the orders in its hand have an unknown outcome; the others wait for the
 next writer, which is started at once.
@@ -14,10 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from service.batch import commit
+from service.consumer import Consumer
 from service.daemon import Daemon
+from service.each import Each
 from service.mode import Claim, Decide
-from service.pipes import Door
-from service.writer import Line, Writer
+from service.pipes import Door, Pipes
+from service.producer import Producer
+from service.rules import NoSuchEvent
 
 if TYPE_CHECKING:
     from service.rules import Command, Reply
@@ -31,7 +34,7 @@ class SingleWriter:
         survives=("killed holder", "power loss"),
         waits="queues",
         fair=False,
-        price="two more hops between processes for every order, and a slow order of one event holds up all events",
+        price="two more hops between processes for every batch, and a paused writer stops all events",
     )
 
     def __init__(self, store: JsonFile, decide: Decide, wait_s: float) -> None:
@@ -45,12 +48,15 @@ class SingleWriter:
     def open(self) -> None:
         """Be a producer: what a worker reads itself is only for looking."""
         self.store.open()
-        self._line = Line(self._door, self._wait_s, self._noted)
+        pipes = Pipes(self._door)
+        self._producers = Each(lambda _: Producer(pipes, self._wait_s, self._noted))
 
     def execute(self, command: Command) -> Reply:
-        return self._line.ask(command)
+        if not self.store.has(command.event):
+            return NoSuchEvent(command.event)
+        return self._producers[command.event].ask(command)
 
     def _consume(self, lifeline: int) -> None:
         """Be the consumer: nobody else reads to decide, decides, or writes."""
         self.store.open()
-        Writer(self._door, partial(commit, self.store, self._decide), self._noted).run(lifeline)
+        Consumer(self._door, partial(commit, self.store, self._decide), self._noted).run(lifeline)
