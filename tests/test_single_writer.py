@@ -59,6 +59,7 @@ class Crowd:
         self.url = url
         self.replies: list[requests.Response] = []
         self.broken = 0
+        self.hung = 0
         self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._buy) for _ in range(BUYERS)]
         for thread in self._threads:
@@ -70,7 +71,9 @@ class Crowd:
             while not self._enough.is_set():
                 try:
                     self.replies.append(session.post(f"{self.url}/buy", json={"quantity": 2}, timeout=PATIENCE_S))
-                except requests.ConnectionError:
+                except requests.ReadTimeout:
+                    self.hung += 1
+                except requests.RequestException:  # its worker, or the service, is gone
                     self.broken += 1
 
     def sold(self) -> list[dict[str, Any]]:
@@ -105,6 +108,7 @@ def assert_kept(crowd: Crowd, tmp_path: Path) -> None:
     assert [row for row in sold if on_disk.get(row["order"]) != (row["version"], row["tickets"])] == []
     unknown = [reply for reply in crowd.replies if reply.status_code == 500]
     assert {reply.json()["type"] for reply in unknown} <= {"urn:turnstile:problem:unknown-outcome"}
+    assert crowd.hung == 0
     assert len(sold) <= len(on_disk) <= len(sold) + len(unknown) + crowd.broken
 
 
@@ -209,6 +213,7 @@ def test_a_paused_writer_leaves_nobody_hanging(
         os.kill(writer(service), signal.SIGCONT)
     told = {reply.status_code: reply for reply in crowd.replies}
     assert set(told) == {500, 503}
+    assert crowd.hung == 0
     assert told[503].headers["Retry-After"] == "1"
     assert told[503].json()["type"] == "urn:turnstile:problem:busy"
     assert told[500].json()["type"] == "urn:turnstile:problem:unknown-outcome"
@@ -235,6 +240,7 @@ def test_the_trace_says_when_the_writer_began(
 def test_a_full_queue_is_503_with_retry_after(counter: Counter) -> None:
     """No room in the worker's queue: told at once when to come back, and nothing is done."""
     gate, inside = FORK.Event(), FORK.Event()
+    gate.set()
 
     def decide(page: Page, command: Command) -> Decision:
         inside.set()
@@ -245,7 +251,9 @@ def test_a_full_queue_is_503_with_retry_after(counter: Counter) -> None:
     assert isinstance(mode, SingleWriter)
     producer = Producer(Pipes(mode._door), PATIENCE_S, {}, waiting_orders_max=1)  # noqa: SLF001  # a small queue
     mode._producers["default"] = producer  # noqa: SLF001  # as above
-    told: list[object] = []
+    told: list[object] = [mode.execute(buying(1))]
+    gate.clear()
+    inside.clear()
     threads = [threading.Thread(target=lambda: told.append(mode.execute(buying(1)))) for _ in range(3)]
     threads[0].start()
     assert inside.wait(PATIENCE_S)
@@ -259,4 +267,4 @@ def test_a_full_queue_is_503_with_retry_after(counter: Counter) -> None:
         thread.join()
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.get_json()["type"] == "urn:turnstile:problem:busy"
-    assert sorted(reply.order.version for reply in told if isinstance(reply, Sold)) == [1, 2, 3]
+    assert sorted(reply.order.version for reply in told if isinstance(reply, Sold)) == [1, 2, 3, 4]
