@@ -45,7 +45,7 @@ class Service:
 @contextlib.contextmanager
 def service(folder: Path, flags: dict[str, object]) -> Iterator[Service]:
     """Run a service with its tickets and its log in ``folder``; nothing of it is left running after."""
-    port, token = _free_port(), secrets.token_hex(16)
+    port, token = free_port(), secrets.token_hex(16)
     words = {"data": folder / "data", "bind": f"127.0.0.1:{port}", "harness": "true", **flags}
     command = [sys.executable, "-m", "service"]
     for name, value in words.items():
@@ -91,7 +91,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that no program listens on. Raises ``NotServed``."""
     for port in random.sample(PORTS, PORT_TRIES):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def alive_in(place: Path) -> list[str]:
@@ -19,10 +23,29 @@ def alive_in(place: Path) -> list[str]:
 
 def alive_of(group: int) -> list[str]:
     """Return the processes of a group that have not ended (one that has may wait for its parent to hear of it)."""
-    found = []
+    return [str(pid) for pid, _, process_group in _running() if process_group == group]
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the children of a process that have not ended."""
+    return [pid for pid, its_parent, _ in _running() if its_parent == parent]
+
+
+def listens(pid: int, port: int) -> bool:
+    """Say whether a process has the socket open on which connections to ``port`` are accepted."""
+    links = set()
+    with contextlib.suppress(OSError):  # it may have ended meanwhile
+        links = {path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return any(
+        Path(f"socket:[{row[9]}]") in links for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"
+    )
+
+
+def _running() -> Iterator[tuple[int, int, int]]:
+    """Yield the process, the parent and the group of whoever has not ended."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(process_group) == group and state not in {"Z", "X"}:
-                found.append(path.parent.name)
-    return found
+            state, parent, group = path.read_text().rpartition(")")[2].split()[:3]
+            if state not in {"Z", "X"}:
+                yield int(path.parent.name), int(parent), int(group)
