@@ -31,7 +31,7 @@ LONGEST_S = 0.03
 to start until it is killed.
 """
 ASKED_AGAIN = 3
-"""Of so many of the last sales before a kill the service is asked when it has started again."""
+"""Of so many of the last sales before a kill the service is asked after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,20 @@ def crash(
         service.start()
         crowd.doors.set()
         crowd.served_again(patience_s)
-        moments, wrong = [], []
+        moments: list[int] = []
+        wrong: list[str] = []
         for victim in victims:
+            workers, writers = service.whole()
             time.sleep(chance.uniform(0, LONGEST_S))
-            moments.append(_kill(victim, service, crowd, chance))
+            moments.append(time.monotonic_ns())
+            _kill(victim, chance.choice(workers), writers, service)
             if victim not in {"worker", "writer"}:
-                wrong += _asked_again(service, crowd.rows)
+                crowd.doors.clear()
+                _start_again(victim, service, chance)
+                crowd.doors.set()
             crowd.served_again(patience_s)
-        service.whole()
+            service.whole()
+            wrong += _asked_again(service, crowd.rows, moments[-1])
         crowd.disperse()
         return _judged(service, crowd.rows, moments, wrong)
     finally:
@@ -80,22 +86,19 @@ def crash(
         crowd.disperse()
 
 
-def _kill(victim: Victim, service: Forked, crowd: Crowd, chance: random.Random) -> int:
-    """Kill one, start what does not start by itself, and return when it was killed."""
-    workers, writers = service.whole()
-    moment = time.monotonic_ns()
+def _kill(victim: Victim, worker: int, writers: Sequence[int], service: Forked) -> None:
     match victim:
         case "worker":
-            os.kill(chance.choice(workers), signal.SIGKILL)
-            return moment
+            os.kill(worker, signal.SIGKILL)
         case "writer":
-            os.kill(chance.choice(writers), signal.SIGKILL)
-            return moment
+            os.kill(writers[0], signal.SIGKILL)
         case "group" | "start":
             os.killpg(service.master, signal.SIGKILL)
         case "master":
             os.kill(service.master, signal.SIGKILL)
-    crowd.doors.clear()
+
+
+def _start_again(victim: Victim, service: Forked, chance: random.Random) -> None:
     service.gone()
     if victim == "start":
         service.begin()
@@ -103,15 +106,14 @@ def _kill(victim: Victim, service: Forked, crowd: Crowd, chance: random.Random) 
         service.kill()
         service.gone()
     service.start()
-    crowd.doors.set()
-    return moment
 
 
-def _asked_again(service: Forked, rows: Sequence[Operation]) -> list[str]:
-    """Ask the service that has just started for the last sales that it acknowledged before."""
+def _asked_again(service: Forked, rows: Sequence[Operation], moment: int) -> list[str]:
+    """Ask the service, whole again, for the last sales that were asked for before ``moment``, and acknowledged."""
     wrong = []
+    told = [row for row in rows if row.outcome == "done" and row.called < moment][-ASKED_AGAIN:]
     with transport.session() as session:
-        for row in [row for row in rows if row.outcome == "done"][-ASKED_AGAIN:]:
+        for row in told:
             reply = session.get(f"{service.url}/orders/{row.order}", timeout=client.REPLY_S)
             said = reply.json()
             if (said.get("version"), tuple(said.get("tickets", ()))) != (row.version, row.tickets):
