@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from loadtest import serve
 from service.__main__ import main
-from tests.processes import alive_of, children_of, listens
+from tests.processes import alive_of, children_of, holds, listening
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Forked:
         until(lambda: self._answers() or master.exitcode is not None)
         if master.exitcode is not None:
             raise serve.NotServed(f"it ended with {master.exitcode}: {self.log.read_text().splitlines()[-1:]}")
+        self._socket = listening(self._port)
 
     def whole(self) -> tuple[list[int], list[int]]:
         """Return its workers and its writers, once there are as many of them as there shall be."""
@@ -91,7 +92,7 @@ class Forked:
 
         def complete() -> bool:
             nonlocal found
-            accepting = {pid: listens(pid, self._port) for pid in children_of(self.master)}
+            accepting = {pid: holds(pid, self._socket) for pid in children_of(self.master)}
             found = [pid for pid in accepting if accepting[pid]], [pid for pid in accepting if not accepting[pid]]
             return (len(found[0]), len(found[1])) == self._beside
 

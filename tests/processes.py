@@ -31,15 +31,18 @@ def children_of(parent: int) -> list[int]:
     return [pid for pid, its_parent, _ in _running() if its_parent == parent]
 
 
-def listens(pid: int, port: int) -> bool:
-    """Say whether a process has the socket open on which connections to ``port`` are accepted."""
-    links = set()
-    with contextlib.suppress(OSError):  # it may have ended meanwhile
-        links = {path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()}
+def listening(port: int) -> Path:
+    """Return the socket on which connections to ``port`` are accepted, by its name in ``/proc/<process>/fd``."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    return any(
-        Path(f"socket:[{row[9]}]") in links for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"
-    )
+    inode = next(row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A")
+    return Path(f"socket:[{inode}]")
+
+
+def holds(pid: int, link: Path) -> bool:
+    """Say whether a process has a file or a socket open."""
+    with contextlib.suppress(OSError):  # it may have ended meanwhile
+        return any(path.readlink() == link for path in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def _running() -> Iterator[tuple[int, int, int]]:
