@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def alive_in(place: Path) -> list[str]:
@@ -21,14 +17,15 @@ def alive_in(place: Path) -> list[str]:
     return found
 
 
-def alive_of(group: int) -> list[str]:
-    """Return the processes of a group that have not ended (one that has may wait for its parent to hear of it)."""
-    return [str(pid) for pid, _, process_group in _running() if process_group == group]
-
-
 def children_of(parent: int) -> list[int]:
     """Return the children of a process that have not ended."""
-    return [pid for pid, its_parent, _ in _running() if its_parent == parent]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, its_parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(its_parent) == parent and state not in {"Z", "X"}:
+                found.append(int(path.parent.name))
+    return found
 
 
 def listening(port: int) -> Path:
@@ -45,10 +42,12 @@ def holds(pid: int, link: Path) -> bool:
     return False
 
 
-def _running() -> Iterator[tuple[int, int, int]]:
-    """Yield the process, the parent and the group of whoever has not ended."""
+def alive_of(group: int) -> list[str]:
+    """Return the processes of a group that have not ended (one that has may wait for its parent to hear of it)."""
+    found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            state, parent, group = path.read_text().rpartition(")")[2].split()[:3]
-            if state not in {"Z", "X"}:
-                yield int(path.parent.name), int(parent), int(group)
+            state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state not in {"Z", "X"}:
+                found.append(path.parent.name)
+    return found
