@@ -82,8 +82,8 @@ class Clocks:
         """Return ``turn`` with the times to enter and to leave counted, and not what is done inside."""
 
         @contextmanager
-        def timing(*words: Any) -> Iterator[Any]:  # noqa: ANN401  # as above
-            manager = turn(*words)
+        def timing(*words: Any, **named: Any) -> Iterator[Any]:  # noqa: ANN401  # as above
+            manager = turn(*words, **named)
             number = self.timed("lock", manager.__enter__)()
             try:
                 yield number

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from service.mode import Busy
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from service.rules import Command, Reply
 
-    Turn = Callable[[float | None], AbstractContextManager[object]]
+    class Turn(Protocol):
+        """What keeps all other writers out: until it is their turn, or else ``Busy`` at once."""
+
+        def __call__(self, *, wait: bool) -> AbstractContextManager[object]: ...
+
     Commit = Callable[[Sequence[Command]], Sequence[Reply | Exception]]
 
 BATCH_ORDERS_MAX = 256
@@ -50,9 +54,7 @@ class Committer:
     """A queue of orders, and the thread that commits them. Make it in each worker, after the fork."""
 
     def __init__(self, turn: Turn, commit: Commit, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
-        """``turn(wait_s)`` keeps all other writers out, and raises ``Busy`` when it is not free within that time;
-        ``commit`` makes a batch durable and returns its replies in order. An exception among them is its order's.
-        """
+        """``commit`` makes a batch durable and returns its replies in order. An exception among them is its order's."""
         self._turn = turn
         self._commit = commit
         self._waiting: queue.Queue[_Waiting] = queue.Queue(waiting_orders_max)
@@ -74,7 +76,7 @@ class Committer:
         if not self._waiting.empty() or not self._inside.acquire(blocking=False):
             return False
         try:
-            with self._turn(0):
+            with self._turn(wait=False):
                 order.outcome = self._outcomes([order])[0]
         except Busy:
             return False
@@ -105,7 +107,7 @@ class Committer:
             batch = [self._waiting.get()]
             outcomes: Sequence[Reply | Exception]
             try:
-                with self._inside, self._turn(None):
+                with self._inside, self._turn(wait=True):
                     batch = self._taken(batch[0])
                     outcomes = self._outcomes(batch)
             except Exception as error:  # noqa: BLE001  # no turn could be had: it goes to all who wait for it

@@ -52,9 +52,9 @@ class Producer:
             del self._until[command.order]
 
     @contextmanager
-    def _turn(self, wait_s: float | None) -> Iterator[None]:
-        """Wait until the writer is there, so that whoever waits can still leave. ``None``: however long it takes."""
-        self._pipe = self._taken(math.inf if wait_s is None else time.monotonic() + wait_s)
+    def _turn(self, *, wait: bool) -> Iterator[None]:
+        """Have a pipe to a writer that is there. Until then, who waits can still leave."""
+        self._pipe = self._taken(math.inf if wait else 0)
         try:
             yield
         finally:

@@ -92,6 +92,14 @@ class Settings(BaseModel):
             description="a number from 0 to 60",
         ),
     ] = 0.0
+    verify: Annotated[
+        bool,
+        BeforeValidator(_word),
+        Field(
+            title="read all journals from the first line to the last before selling",
+            description="true or false",
+        ),
+    ] = False
     admin_token: Annotated[
         str,
         Field(

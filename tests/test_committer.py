@@ -30,8 +30,8 @@ class Door:
         self.asked = threading.Event()
 
     @contextmanager
-    def turn(self, wait_s: float | None) -> Iterator[None]:
-        if wait_s == 0 and not self.open.is_set():
+    def turn(self, *, wait: bool) -> Iterator[None]:
+        if not wait and not self.open.is_set():
             raise Busy(0)
         self.asked.set()
         assert self.open.wait(PATIENCE_S)
@@ -173,8 +173,8 @@ def test_a_door_that_breaks_fails_those_who_stand_before_it_only(*, free: bool) 
     broken = [True, True]
 
     @contextmanager
-    def turn(wait_s: float | None) -> Iterator[None]:
-        if wait_s == 0 and not free:
+    def turn(*, wait: bool) -> Iterator[None]:
+        if not wait and not free:
             raise Busy(0)
         if broken and broken.pop():
             raise OSError("no more files")
@@ -197,7 +197,7 @@ def test_a_batch_is_one_write_and_one_fsync_and_decides_in_order(counter: Counte
         for name in ("fsync", "write"):
             patch.setattr(os, name, noting(name, getattr(os, name), calls))
         asking = []
-        with turns.turn(PATIENCE_S):
+        with turns.turn(wait=True):
             for number, quantity in enumerate((4, 4, 4, 2)):
                 asking.append(Asking(partial(mode.execute, buying(quantity))))
                 # The first has found the door closed and is in the hand of the thread, which has taken the number after
