@@ -217,6 +217,36 @@ def test_a_page_that_was_read_before_another_was_written_is_refused_at_the_check
     with pytest.raises(NotWritten, match="another took over"):
         store.write(page, third)
     assert (first, second, third) == (1, 2, 3)
+    assert len((counter.directory / "default.jsonl").read_bytes().splitlines()) == 2
+
+
+def test_the_fence_of_the_line_before_the_documents_end_counts(counter: Counter) -> None:
+    """A lower one is void to who reads on from there, as to who reads from the first line."""
+    mode = counter.opened("lease")
+    store = mode.store
+    assert isinstance(store, FencedJsonFile)
+    assert store.fence("default") == 1
+    order = sell(mode)
+    journal = counter.directory / "default.jsonl"
+    line = unseal(journal.read_bytes().splitlines(keepends=True)[-1])
+    assert line["fence"] == 2
+    with journal.open("ab") as file:
+        file.write(seal(line | {"version": 2, "order": "low", "fence": 1, "tickets": [2], "count": 8}))
+    assert look(mode) == Event("default", 10, 9, 1)
+    assert shown(store) == [(order.id, 1, [1])]
+    assert look(counter.opened("lease")) == Event("default", 10, 9, 1)
+
+
+def test_who_looks_is_shown_only_what_is_on_disk(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that counts, and that its writer has not made durable yet: whoever shows it does so first."""
+    mode = counter.opened("lease")
+    document = (counter.directory / "default.json").read_bytes()
+    sell(mode)
+    (counter.directory / "default.json").write_bytes(document)  # as its writer was paused before fsync
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    assert look(mode).version == 1
+    assert synced == [(counter.directory / "default.jsonl").stat().st_ino]
 
 
 def late_lines(counter: Counter) -> tuple[Path, list[bytes]]:
