@@ -53,7 +53,7 @@ class Batching:
         return [self._decide(Page(Event(each.event, CAPACITY, CAPACITY)), each).reply for each in commands]
 
 
-def _free(_wait_s: float | None = None) -> nullcontext[None]:
+def _free(*, wait: bool) -> nullcontext[None]:  # noqa: ARG001  # there is nothing to wait for
     """A turn that is always free."""
     return nullcontext()
 

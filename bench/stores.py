@@ -6,9 +6,8 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 from unittest import mock
-from zlib import crc32
 
-from service.rules import Buy, Page, decide
+from service.rules import Buy, Page, decide, order_id
 from service.stores import recovery
 from service.stores.json_file import JsonFile
 
@@ -54,8 +53,7 @@ def sold(directory: Path, orders: int) -> None:
 
 def identifier(number: int) -> str:
     """Return the identifier of an order that ``sold`` placed: the same in each run, and without order, as real ones."""
-    place = f"{crc32(EVENT.encode()):08x}"
-    return place + hashlib.blake2b(number.to_bytes(8, "big"), digest_size=12).hexdigest()
+    return order_id(EVENT, hashlib.blake2b(number.to_bytes(8, "big"), digest_size=12).hexdigest())
 
 
 def _sell(store: JsonFile, numbers: Sequence[int]) -> None:

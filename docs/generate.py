@@ -68,7 +68,7 @@ def _code(path: Path) -> list[str]:
 
 
 def _waiting(wait: str) -> str:
-    return "do not wait" if wait == "does not wait" else wait.replace("polls", "poll").replace("sleeps", "sleep")
+    return "do not wait" if wait == "does not wait" else wait.replace("polls", "poll").replace("sleeps", "sleep").replace("queues", "queue")
 
 
 def main() -> int:

@@ -48,7 +48,7 @@ def service(folder: Path, flags: dict[str, object], program: str = "service") ->
 
     ``program`` is the module to run, for a benchmark that serves with something added.
     """
-    port, token = _free_port(), secrets.token_hex(16)
+    port, token = free_port(), secrets.token_hex(16)
     words = {"data": folder / "data", "bind": f"127.0.0.1:{port}", "harness": "true", **flags}
     command = [sys.executable, "-m", program]
     for name, value in words.items():
@@ -94,7 +94,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that no program listens on. Raises ``NotServed``."""
     for port in random.sample(PORTS, PORT_TRIES):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

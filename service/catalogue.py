@@ -54,7 +54,8 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
     """
     if settings.mode not in MODES:
         raise wrong("mode", settings.mode, f"one of {', '.join(MODES)}")
-    claimed = recovery.prepare(settings.data, f"a service in mode {settings.mode} (process {os.getpid()})")
+    owner = f"a service in mode {settings.mode} (process {os.getpid()})"
+    claimed = recovery.prepare(settings.data, owner, verify=settings.verify)
     make, decide = MODES[settings.mode], deciding(settings.think_s)
     kind = STORES.get(settings.mode, JsonFile)
     if settings.trace is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from service.mode import Busy
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from service.rules import Command, Reply
 
-    Turn = Callable[[float | None], AbstractContextManager[object]]
+    class Turn(Protocol):
+        """What keeps all other writers out: until it is their turn, or else ``Busy`` at once."""
+
+        def __call__(self, *, wait: bool) -> AbstractContextManager[object]: ...
+
     Commit = Callable[[Sequence[Command]], Sequence[Reply]]
 
 BATCH_ORDERS_MAX = 256
@@ -50,9 +54,7 @@ class Committer:
     """A queue of orders, and the thread that commits them. Make it in each worker, after the fork."""
 
     def __init__(self, turn: Turn, commit: Commit, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
-        """``turn(wait_s)`` keeps all other writers out, and raises ``Busy`` when it is not free within that time;
-        ``commit`` makes a batch durable and returns its replies in order.
-        """
+        """``commit`` makes a batch durable and returns its replies in order."""
         self._turn = turn
         self._commit = commit
         self._waiting: queue.Queue[_Waiting] = queue.Queue(waiting_orders_max)
@@ -62,27 +64,23 @@ class Committer:
 
     def ask(self, command: Command, wait_s: float) -> Reply:
         """Commit ``command``, together with others, and return its reply. Raises ``Busy`` or what ``commit`` raised."""
-        order = _Waiting(command)
-        if not self._alone(order):
-            self._queued(order, wait_s)
-        if isinstance(order.outcome, Exception):
-            raise order.outcome
-        return order.outcome
+        if self._waiting.empty() and self._inside.acquire(blocking=False):
+            ours = False
+            try:
+                with self._turn(wait=False):
+                    ours = True
+                    return self._commit([command])[0]
+            except Busy:
+                if ours:
+                    raise
+            finally:
+                self._inside.release()
+        outcome = self._queued(_Waiting(command), wait_s)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    def _alone(self, order: _Waiting) -> bool:
-        """Commit ``order`` in its own thread, if nobody waits and the turn is free; tell whether it was."""
-        if not self._waiting.empty() or not self._inside.acquire(blocking=False):
-            return False
-        try:
-            with self._turn(0):
-                order.outcome = self._outcomes([order])[0]
-        except Busy:
-            return False
-        finally:
-            self._inside.release()
-        return True
-
-    def _queued(self, order: _Waiting, wait_s: float) -> None:
+    def _queued(self, order: _Waiting, wait_s: float) -> Reply | Exception:
         try:
             self._waiting.put_nowait(order)
         except queue.Full:
@@ -93,6 +91,7 @@ class Committer:
             if order.claimed.acquire(blocking=False):
                 raise Busy(wait_s)
             order.done.acquire()
+        return order.outcome
 
     def _start(self) -> None:
         with self._starting:
@@ -105,7 +104,7 @@ class Committer:
             batch = [self._waiting.get()]
             outcomes: Sequence[Reply | Exception]
             try:
-                with self._inside, self._turn(None):
+                with self._inside, self._turn(wait=True):
                     batch = self._taken(batch[0])
                     outcomes = self._outcomes(batch)
             except Exception as error:  # noqa: BLE001  # no turn could be had: it goes to all who wait for it

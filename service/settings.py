@@ -58,7 +58,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "file_lock"
+    mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "group_commit"
     workers: Annotated[
         int,
         BeforeValidator(_digits),
@@ -92,6 +92,14 @@ class Settings(BaseModel):
             description="a number from 0 to 60",
         ),
     ] = 0.0
+    verify: Annotated[
+        bool,
+        BeforeValidator(_word),
+        Field(
+            title="read all journals from the first line to the last before selling",
+            description="true or false",
+        ),
+    ] = False
     admin_token: Annotated[
         str,
         Field(

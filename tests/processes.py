@@ -17,6 +17,31 @@ def alive_in(place: Path) -> list[str]:
     return found
 
 
+def children_of(parent: int) -> list[int]:
+    """Return the children of a process that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, its_parent = path.read_text().rpartition(")")[2].split()[:2]
+            if int(its_parent) == parent and state not in {"Z", "X"}:
+                found.append(int(path.parent.name))
+    return found
+
+
+def listening(port: int) -> Path:
+    """Return the socket on which connections to ``port`` are accepted, by its name in ``/proc/<process>/fd``."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    inode = next(row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A")
+    return Path(f"socket:[{inode}]")
+
+
+def holds(pid: int, link: Path) -> bool:
+    """Say whether a process has a file or a socket open."""
+    with contextlib.suppress(OSError):  # it may have ended meanwhile
+        return any(path.readlink() == link for path in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
 def alive_of(group: int) -> list[str]:
     """Return the processes of a group that have not ended (one that has may wait for its parent to hear of it)."""
     found = []

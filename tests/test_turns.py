@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import threading
 from multiprocessing import connection
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service import turns
+from service.line import Line
 from service.mode import Busy
 from service.turns import COUNTER_BYTES, Turns
 from tests.waiting import PATIENCE_S, taken, until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
 FORK = multiprocessing.get_context("fork")
@@ -29,19 +32,21 @@ class Waiter:
         self._path, self._wait_s = path, wait_s
         self.told, self._tell = FORK.Pipe(duplex=False)
         self._leave, self._let_leave = FORK.Pipe(duplex=False)
-        before = taken(path)
+        self.number = before = taken(path)
         self.process = FORK.Process(target=self._be, daemon=True)
         self.process.start()
         until(lambda: taken(path) > before)
 
     def _be(self) -> None:
-        try:
-            with Turns(self._path).turn(self._wait_s) as number:
-                self._tell.send(number)
-                self._leave.recv()
-        except Busy:
-            self._tell.send("busy")
-        self._tell.send("left")
+        with contextlib.suppress(Busy):
+            Line[None](self._path).run(self._inside, self._wait_s)
+            self._tell.send("left")
+            return
+        self._tell.send("busy")
+
+    def _inside(self) -> None:
+        self._tell.send(self.number)
+        self._leave.recv()
 
     def leave(self) -> None:
         """Let it leave, and wait until it has."""
@@ -62,6 +67,15 @@ def told(*waiters: Waiter) -> list[Connection]:
         for each in connection.wait([waiter.told for waiter in waiters], 0.3)
         if isinstance(each, connection.Connection)
     ]
+
+
+@contextlib.contextmanager
+def standing(path: Path) -> Iterator[None]:
+    """Stand first in the line."""
+    place = Turns(path).take()
+    assert place.first()
+    yield
+    place.leave()
 
 
 @pytest.fixture
@@ -118,17 +132,67 @@ def test_who_gives_up_at_the_deadline_lets_those_behind_move_up_and_nobody_pass(
     assert impatient.process.exitcode == 0
 
 
-def test_a_wait_of_nothing_is_a_look(path: Path) -> None:
-    """Free: in. Taken: busy, at once, and nothing is left open."""
-    queue = Turns(path)
+def test_who_gave_up_leaves_nothing_behind(path: Path) -> None:
+    """Its file is closed when the thread that slept for it comes by, and the line goes on, in one process."""
+    line = Line[int](path)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with queue.turn(0) as number:
-        assert number == 0
-        with pytest.raises(Busy), queue.turn(0):
-            pytest.fail("two were inside")
-    with queue.turn(0) as number:
-        assert number == 2
+    inside, leave = threading.Event(), threading.Event()
+
+    def work() -> int:
+        inside.set()
+        assert leave.wait(PATIENCE_S)
+        return 1
+
+    holder = threading.Thread(target=line.run, args=(work, LONG_S))
+    holder.start()
+    assert inside.wait(PATIENCE_S)
+    for _ in range(5):
+        with pytest.raises(Busy, match=r"busy for 0\.01 s"):
+            line.run(lambda: pytest.fail("it had left"), 0.01)
+    leave.set()
+    holder.join()
+    assert line.run(lambda: 2, LONG_S) == 2
     until(lambda: len(list(Path("/proc/self/fd").iterdir())) == before)
+
+
+def test_what_work_raises_goes_to_the_one_who_asked_for_it(path: Path) -> None:
+    """Whether it stood first or had waited; and the line goes on."""
+    line = Line[int](path)
+
+    def fail() -> int:
+        raise ValueError("its own")
+
+    with pytest.raises(ValueError, match="its own"):
+        line.run(fail, LONG_S)
+    told: list[object] = []
+
+    def ask(work: Callable[[], int]) -> None:
+        try:
+            told.append(line.run(work, LONG_S))
+        except ValueError as error:
+            told.append(str(error))
+
+    with standing(path):
+        threads = []
+        for work in (fail, lambda: 3):
+            threads.append(threading.Thread(target=ask, args=(work,)))
+            threads[-1].start()
+            until(lambda: taken(path) == 2 + len(threads))
+    for thread in threads:
+        thread.join()
+    assert told == ["its own", 3]
+
+
+def test_more_than_there_is_room_for_are_turned_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each place holds a file open, and a process has so many."""
+    monkeypatch.setattr(turns, "WAITERS_MAX", 2)
+    queue = Turns(path)
+    places = [queue.take(), queue.take()]
+    with pytest.raises(Busy):
+        queue.take()
+    for place in places:
+        place.leave()
+    queue.take().leave()
 
 
 def test_numbers_have_62_bits(path: Path) -> None:
@@ -148,17 +212,19 @@ def test_threads_and_processes_wait_in_one_queue(path: Path) -> None:
     inside, entered = FORK.Value("i", 0, lock=False), FORK.Value("i", 0, lock=False)
     overlaps = FORK.Value("i", 0, lock=False)
 
-    def be_thread(queue: Turns) -> None:
+    def enter() -> None:
+        inside.value += 1
+        overlaps.value += inside.value != 1
+        entered.value += 1
+        inside.value -= 1
+
+    def be_thread(line: Line[None]) -> None:
         for _ in range(25):
-            with queue.turn(LONG_S):
-                inside.value += 1
-                overlaps.value += inside.value != 1
-                entered.value += 1
-                inside.value -= 1
+            line.run(enter, LONG_S)
 
     def be_process() -> None:
-        queue = Turns(path)
-        threads = [threading.Thread(target=be_thread, args=(queue,)) for _ in range(4)]
+        line = Line[None](path)
+        threads = [threading.Thread(target=be_thread, args=(line,)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -185,9 +251,8 @@ def test_waiting_does_not_poll(path: Path) -> None:
             lock(*arguments, **how)
 
         patch.setattr(turns, "_lock", counted)
-        queue = Turns(path)
-        with queue.turn(LONG_S):
+        with standing(path):
             before = len(asked)
-            with pytest.raises(Busy), queue.turn(0.5):
-                pytest.fail("two were inside")
-            assert len(asked) - before <= 6
+            with pytest.raises(Busy):
+                Line[None](path).run(lambda: pytest.fail("two were inside"), 0.5)
+            assert len(asked) - before <= 7

@@ -1,7 +1,7 @@
 """Take a number: whoever comes first is served first.
 
 How it keeps others out: each order takes the next number from a file beside its event and locks the byte of that
-number; it sleeps in the kernel until all lower bytes are free (``turns.py`` has the locks).
+number; it is done when all lower bytes are free, and waits for that asleep in the kernel (``line.py``, ``turns.py``).
 How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the byte of a
 holder, and of a waiter, when it dies.
 What it leaves undone: a paused holder keeps its turn, and everyone behind waits until their deadline.
@@ -9,12 +9,13 @@ What it leaves undone: a paused holder keeps its turn, and everyone behind waits
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from service.each import Each
+from service.line import Line
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent
-from service.turns import Turns
 
 if TYPE_CHECKING:
     from service.rules import Command, Reply
@@ -38,14 +39,16 @@ class TicketLock:
 
     def open(self) -> None:
         self.store.open()
-        self._turns = Each(lambda event: Turns(self.store.directory / f"{event}.queue"))
+        self._lines: Each[Line[Reply]] = Each(lambda event: Line(self.store.directory / f"{event}.queue"))
 
     def execute(self, command: Command) -> Reply:
         if not self.store.has(command.event):
             return NoSuchEvent(command.event)
-        with self._turns[command.event].turn(self._wait_s):
-            page = self.store.read(command)
-            decision = self._decide(page, command)
-            if decision.page != page:
-                self.store.write(decision.page)
+        return self._lines[command.event].run(partial(self._alone, command), self._wait_s)
+
+    def _alone(self, command: Command) -> Reply:
+        page = self.store.read(command)
+        decision = self._decide(page, command)
+        if decision.page != page:
+            self.store.write(decision.page)
         return decision.reply

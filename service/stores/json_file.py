@@ -57,6 +57,7 @@ class JsonFile:
     def open(self) -> None:
         self._files = {path.stem: Files(path, journal.path_of(path)) for path in documents(self.directory)}
         self._index = OrderIndex(self.directory, {name: files.journal for name, files in self._files.items()})
+        self._index.catch_up_beside()
 
     def has(self, name: str) -> bool:
         """Tell whether there is an event of this name."""

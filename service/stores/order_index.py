@@ -76,6 +76,8 @@ class OrderIndex:
 
     def catch_up_beside(self) -> None:
         """Index the closed journals in a thread of its own, before anybody asks for their orders."""
+        if not journal.closed(self._directory):
+            return
 
         def catch_up() -> None:
             with contextlib.suppress(Damaged, OSError, sqlite3.Error):  # whoever asks for an order will be told

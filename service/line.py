@@ -1,0 +1,89 @@
+"""Stand in line: work that is done one at a time, in the order of arrival, by all workers of a machine.
+
+Whoever comes takes a number at once (``turns.py``). Who is first does the work itself. For the others one thread of the
+worker sleeps in the kernel, which no deadline could wake: it does the work of each when its turn has come, and is back
+asleep for the next without a hand-over. Who waits for that thread can leave at any time before its turn.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from service.mode import Busy
+from service.turns import Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from service.turns import Place
+
+T = TypeVar("T")
+
+
+class _Standing(Generic[T]):
+    """Somebody in line. Whoever gets ``claimed`` first has it: the thread whose turn it is, or the one who leaves."""
+
+    __slots__ = ("claimed", "done", "outcome", "place", "work")
+
+    def __init__(self, place: Place, work: Callable[[], T]) -> None:
+        self.place = place
+        self.work = work
+        self.claimed = threading.Lock()
+        self.done = threading.Lock()
+        self.done.acquire()
+        self.outcome: T | Exception
+
+    def told(self) -> T:
+        """Return what the work returned, or raise what it raised."""
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+class Line(Generic[T]):
+    """The line at one file. Make it in each worker, after the fork."""
+
+    def __init__(self, path: Path) -> None:
+        self._turns = Turns(path)
+        self._arriving = threading.Lock()
+        self._standing: queue.SimpleQueue[_Standing[T]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def run(self, work: Callable[[], T], wait_s: float) -> T:
+        """Do ``work`` when all who came before have left. Raises ``Busy`` after ``wait_s``, or what the work raised."""
+        with self._arriving:  # else two might stand here in another order than that of their numbers
+            place = self._turns.take()
+            first = place.first()
+            if not first:
+                standing = _Standing(place, work)
+                self._standing.put(standing)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="line", daemon=True)
+                    self._thread.start()
+        if first:
+            try:
+                return work()
+            finally:
+                place.leave()
+        if not standing.done.acquire(timeout=wait_s):
+            if standing.claimed.acquire(blocking=False):
+                place.give_up()
+                raise Busy(wait_s)
+            standing.done.acquire()
+        return standing.told()
+
+    def _run(self) -> None:
+        while True:
+            standing = self._standing.get()
+            try:
+                standing.place.sleep()
+                if standing.claimed.acquire(blocking=False):
+                    standing.outcome = standing.work()
+            except Exception as error:  # noqa: BLE001  # it goes to the one who waits for it, and the thread goes on
+                standing.outcome = error
+            finally:
+                standing.place.leave()
+            standing.done.release()
