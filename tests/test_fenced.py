@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from service.mode import NotWritten
 from service.rules import Event, NoSuchEvent, NoSuchOrder, Order
-from service.stores import fenced, fencing, recovery
+from service.stores import fenced, fencing, journal, recovery
 from service.stores.fenced import FencedJsonFile
 from service.stores.fencing import CANCEL
 from service.stores.journal import closed
@@ -335,7 +335,7 @@ def test_a_full_journal_is_closed_by_the_next_start(counter: Counter, monkeypatc
     """Not while they sell: whoever is late would close another's. Its orders are found as before."""
     mode = counter.opened("lease")
     orders = [sell(mode) for _ in range(3)]
-    monkeypatch.setattr(recovery, "JOURNAL_BYTES_MAX", 500)
+    monkeypatch.setattr(journal, "JOURNAL_BYTES_MAX", 500)
     mode = counter.opened("lease")
     assert [since for since, _ in closed(counter.directory)["default"]] == [0]
     orders.append(sell(mode))

@@ -28,7 +28,6 @@ from service.mode import Damaged, NotWritten
 from service.rules import Command, Event, NoSuchEvent, NoSuchOrder, Order, Page
 from service.stores import journal
 from service.stores.document import documents, overwrite, parsed, rendered, rewriting
-from service.stores.journal import JOURNAL_BYTES_MAX
 from service.stores.order_index import OrderIndex
 from service.stores.sealed import seal, unseal
 
@@ -48,9 +47,8 @@ class Files:
 class JsonFile:
     """The store while it sells. ``recovery.prepare`` has claimed the directory and made it whole before the fork."""
 
-    def __init__(self, directory: Path, journal_bytes_max: int = JOURNAL_BYTES_MAX) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._journal_bytes_max = journal_bytes_max
         self._files: dict[str, Files] = {}
         self._since: dict[str, int] = {}
 
@@ -98,7 +96,7 @@ class JsonFile:
         event, since, covered = parsed(files.document)
         if os.stat(files.journal).st_size != covered:  # noqa: PTH116  # half the time of Path.stat, with every order
             event, since, covered = _caught_up(files, event, since, covered)
-        if covered >= self._journal_bytes_max:
+        if covered >= journal.JOURNAL_BYTES_MAX:
             try:
                 covered = journal.close(files.journal, since, event)
             except OSError as error:

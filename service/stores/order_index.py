@@ -61,7 +61,7 @@ class OrderIndex:
         self._journals: dict[str, list[Path]] = {}
         for name, path in journals.items():
             self._journals.setdefault(place_of(name), []).append(path)
-        self._one = threading.Lock()
+        self._one, self._making = threading.Lock(), threading.Lock()
         self._growing: OrderedDict[Path, _Growing] = OrderedDict()
         self._closed: sqlite3.Connection | None = None
 
@@ -165,7 +165,9 @@ class OrderIndex:
         return self._directory / "orders.sqlite"
 
     def _connected(self) -> sqlite3.Connection:
-        os.close(private(self._file, os.O_RDWR | os.O_CREAT))
+        with self._making, contextlib.suppress(FileExistsError):
+            # Only ever before SQLite opens it: to close a file of one's own gives up all its locks in this process.
+            os.close(private(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         try:
             # It can be made again, but must never be half made: WAL with fsync at its checkpoints holds that.

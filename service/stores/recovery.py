@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from service.mode import Damaged
 from service.rules import Event
 from service.stores import fencing
+from service.stores import journal as journals
 from service.stores.document import private, read, rendered, replace, understood
 from service.stores.fencing import LINE_BYTES_MAX, Place
-from service.stores.journal import CLOSED, JOURNAL_BYTES_MAX, appending, begun, close, opening, path_of
+from service.stores.journal import CLOSED, appending, begun, close, opening, path_of
 from service.stores.replay import CAPACITY_MAX, Refused, replayed, verified
 from service.stores.sealed import unseal
 
@@ -128,7 +129,7 @@ def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
         _refuse_if_ahead(document, text, event)
         replace(document, rendered(event, since, size))
         mended.append(f"{document.name}: brought up to version {event.version} from the journal")
-    if place.fence and size >= JOURNAL_BYTES_MAX:  # while they sell with fences, nobody may close it
+    if place.fence and size >= journals.JOURNAL_BYTES_MAX:  # while they sell with fences, nobody may close it
         replace(document, rendered(event, event.version, close(journal, since, event)))
     return mended, length - start
 
