@@ -27,9 +27,10 @@ from loadtest.percentiles import percentile
 from loadtest.provenance import provenance
 from service import app, catalogue, wire
 from service.committer import Committer
+from service.flock import flock
+from service.modes import group_commit
 from service.settings import Settings
 from service.stores.json_file import JsonFile
-from service.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ def orders(clocks: Clocks, data: Path, count: int) -> list[dict[str, int]]:
             (wire, "replied", clocks.timed("render", wire.replied)),
             (app, "_sent", clocks.timed("render", app._sent)),  # noqa: SLF001  # as above
             (Committer, "ask", clocks.timed("queue", Committer.ask)),
-            (Turns, "turn", clocks.timed_turn(Turns.turn)),
+            (group_commit, "flock", clocks.timed_turn(flock)),
             (JsonFile, "read", clocks.timed("read", JsonFile.read)),
             (JsonFile, "write_all", clocks.timed("write", JsonFile.write_all)),
             (os, "fsync", clocks.timed("fsync", os.fsync)),

@@ -68,7 +68,9 @@ def _code(path: Path) -> list[str]:
 
 
 def _waiting(wait: str) -> str:
-    return "do not wait" if wait == "does not wait" else wait.replace("polls", "poll").replace("sleeps", "sleep")
+    if wait == "does not wait":
+        return "do not wait"
+    return wait.replace("polls", "poll").replace("sleeps", "sleep").replace("queues", "queue")
 
 
 def main() -> int:

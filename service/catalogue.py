@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service import rules
 from service.modes.file_lock import FileLock
 from service.modes.group_commit import GroupCommit
+from service.modes.lease import Lease
 from service.modes.naive import Naive
 from service.modes.no_lock import NoLock
 from service.modes.process_lock import ProcessLock
@@ -18,14 +19,15 @@ from service.modes.thread_lock import ThreadLock
 from service.modes.ticket_lock import TicketLock
 from service.settings import wrong
 from service.stores import recovery
+from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
-from service.trace import Traced, TracedJsonFile
+from service.trace import NOTING, Traced
 
 if TYPE_CHECKING:
     from service.mode import Claim, Decide, Mode
     from service.settings import Settings
 
-Build = Callable[[JsonFile, "Decide", float], "Mode"]
+Build = Callable[[Any, "Decide", float], "Mode"]  # of the store that the mode needs, the decision, and ``wait_s``
 
 MODES: dict[str, Build] = {
     Naive.name: lambda store, decide, _: Naive(store, decide),
@@ -34,13 +36,17 @@ MODES: dict[str, Build] = {
     ProcessLock.name: ProcessLock,
     FileLock.name: FileLock,
     TicketLock.name: TicketLock,
+    Lease.name: Lease,
     GroupCommit.name: GroupCommit,
     SingleWriter.name: SingleWriter,
 }
 
+STORES: dict[str, type[JsonFile]] = {Lease.name: FencedJsonFile}
+"""The stores of the modes that need one of their own."""
+
 CLAIMS: dict[str, Claim] = {
     mode.name: mode.claim
-    for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, GroupCommit, SingleWriter)
+    for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, Lease, GroupCommit, SingleWriter)
 }
 
 
@@ -54,9 +60,10 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
     owner = f"a service in mode {settings.mode} (process {os.getpid()})"
     claimed = recovery.prepare(settings.data, owner, verify=settings.verify)
     make, decide = MODES[settings.mode], deciding(settings.think_s)
+    kind = STORES.get(settings.mode, JsonFile)
     if settings.trace is None:
-        return make(JsonFile(settings.data), decide, settings.wait_s), claimed.mended
-    store = TracedJsonFile(settings.data)
+        return make(kind(settings.data), decide, settings.wait_s), claimed.mended
+    store = NOTING[kind](settings.data)
     return Traced(make(store, store.deciding(decide), settings.wait_s), store, settings.trace), claimed.mended
 
 

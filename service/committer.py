@@ -64,27 +64,30 @@ class Committer:
 
     def ask(self, command: Command, wait_s: float) -> Reply:
         """Commit ``command``, together with others, and return its reply. Raises ``Busy`` or what ``commit`` raised."""
-        order = _Waiting(command)
-        if not self._alone(order):
-            self._queued(order, wait_s)
-        if isinstance(order.outcome, Exception):
-            raise order.outcome
-        return order.outcome
+        outcome = self._alone(command)
+        if outcome is None:
+            outcome = self._queued(_Waiting(command), wait_s)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
-    def _alone(self, order: _Waiting) -> bool:
-        """Commit ``order`` in its own thread, if nobody waits and the turn is free; tell whether it was."""
+    def _alone(self, command: Command) -> Reply | Exception | None:
+        """Commit ``command`` in its own thread, if nobody waits and the turn is free."""
         if not self._waiting.empty() or not self._inside.acquire(blocking=False):
-            return False
+            return None
+        ours = False
         try:
             with self._turn(wait=False):
-                order.outcome = self._outcomes([order])[0]
+                ours = True
+                return self._commit([command])[0]
         except Busy:
-            return False
+            if ours:
+                raise
+            return None
         finally:
             self._inside.release()
-        return True
 
-    def _queued(self, order: _Waiting, wait_s: float) -> None:
+    def _queued(self, order: _Waiting, wait_s: float) -> Reply | Exception:
         try:
             self._waiting.put_nowait(order)
         except queue.Full:
@@ -95,6 +98,7 @@ class Committer:
             if order.claimed.acquire(blocking=False):
                 raise Busy(wait_s)
             order.done.acquire()
+        return order.outcome
 
     def _start(self) -> None:
         with self._starting:

@@ -58,7 +58,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "file_lock"
+    mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "group_commit"
     workers: Annotated[
         int,
         BeforeValidator(_digits),

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from service.daemon import daemons_of
+from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from service.rules import Command, Decision, Page, Reply
 
 
-class TracedJsonFile(JsonFile):
+class Noting(JsonFile):
     """A store that notes when each thread began to read."""
 
     def __init__(self, directory: Path) -> None:
@@ -48,10 +49,17 @@ class TracedJsonFile(JsonFile):
         return noting
 
 
+class NotingFenced(Noting, FencedJsonFile):
+    """The same for a store with fences."""
+
+
+NOTING: dict[type[JsonFile], type[Noting]] = {JsonFile: Noting, FencedJsonFile: NotingFenced}
+
+
 class Traced:
     """A mode that writes a line for each order when it has left."""
 
-    def __init__(self, mode: Mode, store: TracedJsonFile, folder: Path) -> None:
+    def __init__(self, mode: Mode, store: Noting, folder: Path) -> None:
         self._mode = mode
         self._store = store
         self._folder = folder

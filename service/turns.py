@@ -17,13 +17,12 @@ import os
 import resource
 import struct
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from service.mode import Busy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 COUNTER_BYTES = 8
@@ -98,19 +97,6 @@ class Turns:
             os.close(descriptor)
             self._room.release()
             raise
-
-    @contextmanager
-    def turn(self, *, wait: bool) -> Iterator[int]:
-        """Keep everybody else out, and yield the number; asleep until it is one's turn, or else ``Busy`` at once."""
-        place = self.take()
-        try:
-            if wait:
-                place.sleep()
-            elif not place.first():
-                raise Busy(0.0)
-            yield place.number
-        finally:
-            place.leave()
 
 
 def _lock(place: int, kind: int, start: int, length: int, *, wait: bool = False) -> None:

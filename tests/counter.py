@@ -47,7 +47,7 @@ class Counter:
         """Prepare the directory, as the service does before the fork, build a mode on it and start its daemons."""
         self.close()
         self.claims.append(recovery.prepare(self.directory, f"a test in mode {name}").descriptor)
-        mode = catalogue.MODES[name](JsonFile(self.directory), decide, wait_s)
+        mode = catalogue.MODES[name](self._store(name), decide, wait_s)
         self.daemons += daemons_of(mode)
         self.keep()
         return mode
@@ -69,9 +69,12 @@ class Counter:
 
     def joined(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
         """Open a mode as a worker does that joins a running service: nothing is recovered."""
-        mode = catalogue.MODES[name](JsonFile(self.directory), decide, wait_s)
+        mode = catalogue.MODES[name](self._store(name), decide, wait_s)
         mode.open()
         return mode
+
+    def _store(self, name: str) -> JsonFile:
+        return catalogue.STORES.get(name, JsonFile)(self.directory)
 
     def close(self) -> None:
         """End the daemons, and give the directory free."""

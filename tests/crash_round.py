@@ -134,7 +134,7 @@ def _judged(service: Forked, rows: Sequence[Operation], moments: Sequence[int], 
     checked = check(operations, history.load_journal(kept), Start(TICKETS, TICKETS), last)
     code = service.stop()
     service.gone()
-    os.close(recovery.prepare(service.data, "a test that looks whether the store is whole").descriptor)
+    os.close(recovery.prepare(service.data, "a test that looks whether the store is whole", verify=True).descriptor)
     return Judged(
         operations,
         wrong + [f"it ended with {code}"] * (code != 0) + [finding.worst.sentence for finding in checked.findings],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -12,14 +14,17 @@ import pytest
 
 from service import committer
 from service.committer import Committer
+from service.flock import flock
 from service.mode import Busy, NotWritten
 from service.rules import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
-from service.turns import Turns
 from tests.counter import Counter, buying, look, sell
-from tests.waiting import PATIENCE_S, taken, until
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+FORK = multiprocessing.get_context("fork")
 
 
 class Door:
@@ -191,18 +196,16 @@ def test_a_batch_is_one_write_and_one_fsync_and_decides_in_order(counter: Counte
     """Ten tickets, orders of 4, 4, 4 and 2: the third is refused, the last takes the rest; versions without a gap."""
     mode = counter.opened("group_commit")
     queue = mode._committers["default"]  # type: ignore[attr-defined]  # noqa: SLF001  # to know who waits
-    turns = Turns(counter.directory / "default.queue")
     calls: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for name in ("fsync", "write"):
             patch.setattr(os, name, noting(name, getattr(os, name), calls))
         asking = []
-        with turns.turn(wait=True):
+        with flock(counter.directory / "default.flock", wait=True):
             for number, quantity in enumerate((4, 4, 4, 2)):
                 asking.append(Asking(partial(mode.execute, buying(quantity))))
-                # The first has found the door closed and is in the hand of the thread, which has taken the number after
-                # it; the others are in the queue.
-                until(lambda: taken(counter.directory / "default.queue") == 3)
+                # The first has found the lock taken and is in the hand of the thread; the others are in the queue.
+                until(lambda: queue._thread is not None and queue._inside.locked())  # noqa: SLF001  # as above
                 until(partial(waits, queue, number))
         told = [each.answer() for each in asking]
     sold = [reply.order for reply in told if isinstance(reply, Sold)]
@@ -258,3 +261,25 @@ def test_a_full_queue_turns_orders_away_with_nothing_done() -> None:
     door.open.set()
     assert all(each.answer() for each in [first, *others])
     assert seen == ["first", "0", "1"]
+
+
+def test_a_file_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> None:
+    """Free: in. Taken: busy at once, or asleep until the holder leaves, or dies."""
+    path = tmp_path / "lock"
+    with flock(path, wait=False), pytest.raises(Busy), flock(path, wait=False):
+        pytest.fail("two were inside")
+    inside, tell = FORK.Pipe(duplex=False)
+
+    def hold() -> None:
+        with flock(path, wait=True):
+            tell.send("inside")
+            signal.pause()
+
+    holder = FORK.Process(target=hold)
+    holder.start()
+    assert inside.recv() == "inside"
+    with pytest.raises(Busy), flock(path, wait=False):
+        pytest.fail("two were inside")
+    threading.Timer(0.1, holder.kill).start()
+    with flock(path, wait=True):
+        holder.join()

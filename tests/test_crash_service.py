@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.catalogue import CLAIMS
+from service.stores import journal
 from tests import forgetful
 from tests.crash_round import VICTIMS, Victim, crash
 from tests.crowd import Stuck
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 ROUNDS = 5
 KILLS: dict[Victim, int] = {"worker": 24, "group": 9, "start": 4, "master": 3}
 """A round's kills in a mode without a writer; in one with a writer, it takes half of the workers'."""
+CLOSED_MIN = 5
+"""A journal is closed so often in a round; under leases it is at a start."""
 UNDER_WAY_MIN = 0.9
 """At the moment of so many of the kills, an order is under way."""
 
@@ -28,6 +31,11 @@ survivors = [
     for name, claim in CLAIMS.items()
     if claim.reach in {"processes", "hosts"} and "killed holder" in claim.survives
 ]
+
+
+def short_journals() -> None:
+    """Let the service close its journals again and again, so that it is killed there too."""
+    journal.JOURNAL_BYTES_MAX = 20_000
 
 
 def victims(mode: str, chance: random.Random) -> list[Victim]:
@@ -57,8 +65,9 @@ def test_killed_under_load(tmp_path: Path, mode: str, number: int) -> None:
     """Everybody is served before and after each kill, and replies, journal, and files agree to the last ticket."""
     chance = random.Random(f"{mode}/{number}")
     planned = victims(mode, chance)
-    judged = crash(tmp_path, mode, planned, chance)
+    judged = crash(tmp_path, mode, planned, chance, short_journals)
     assert judged.wrong == []
+    assert len(list(tmp_path.glob("**/default.*.jsonl"))) >= CLOSED_MIN
     assert judged.under_way >= UNDER_WAY_MIN * len(planned)
 
 

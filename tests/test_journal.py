@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from service.mode import Damaged, NotWritten
 from service.rules import Event, NoSuchEvent, NoSuchOrder, Order, Sold
 from service.stores import document, journal, order_index, recovery
 from service.stores.json_file import JsonFile
+from service.stores.order_index import OrderIndex
 from service.stores.replay import Refused, verified
 from service.stores.sealed import seal, unseal
 from tests.counter import Counter, buying, decide_now, look, sell
@@ -32,7 +35,8 @@ SHORT_BYTES = 700
 
 
 @pytest.fixture
-def directory(counter: Counter) -> Path:
+def directory(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(journal, "JOURNAL_BYTES_MAX", SHORT_BYTES)
     (counter.directory / "default.json").write_text(f'{{"count": {CAPACITY}}}')
     return counter.directory
 
@@ -42,7 +46,7 @@ def opened(counter: Counter, name: str = "file_lock", *, joins: bool = False, ve
     if not joins:
         counter.close()
         counter.claims.append(recovery.prepare(counter.directory, "a test", verify=verify).descriptor)
-    mode = catalogue.MODES[name](JsonFile(counter.directory, SHORT_BYTES), decide_now, 10.0)
+    mode = catalogue.MODES[name](JsonFile(counter.directory), decide_now, 10.0)
     mode.open()
     return mode
 
@@ -149,6 +153,7 @@ def test_a_start_reads_what_is_new_and_not_the_whole_journal(
     damaged line before that is found by ``verify``, by whoever asks for that order, and by a start without a document.
     """
     monkeypatch.setattr(recovery, "READ_BYTES_MAX", 100)
+    monkeypatch.setattr(journal, "JOURNAL_BYTES_MAX", 1 << 20)
     mode = counter.opened("file_lock")
     orders = [sell(mode) for _ in range(10)]
     text = (directory / "default.json").read_bytes()
@@ -176,6 +181,7 @@ def test_a_document_that_does_not_fit_its_journal_is_not_believed(
 ) -> None:
     """The journal is read from its first line instead, and says what is so; or what is missing is told."""
     monkeypatch.setattr(recovery, "READ_BYTES_MAX", 100)
+    monkeypatch.setattr(journal, "JOURNAL_BYTES_MAX", 1 << 20)
     mode = counter.opened("file_lock")
     for _ in range(5):
         sell(mode)
@@ -297,3 +303,21 @@ def test_orders_that_were_seen_and_then_taken_back_are_forgotten(counter: Counte
     assert isinstance(mode.store.find(gone.id), NoSuchOrder)
     assert mode.store.find(first.id) == first
     assert isinstance(mode.store.find(unseal(sold)["order"]), Order)
+
+
+def test_opening_the_index_again_gives_up_no_lock(counter: Counter, directory: Path) -> None:
+    """The locks of SQLite are those of the process: whoever closes a file of their own on it loses all of them, and the
+    next process that leaves takes itself for the last one, and the log away that is still in use.
+    """
+    mode = opened(counter)
+    for _ in range(10):
+        sell(mode)
+    index = OrderIndex(directory, {})
+    used = index._connected()  # noqa: SLF001  # what a thread of a worker does
+    used.execute("INSERT INTO orders VALUES (x'00', 1, 1)")
+    index._connected().close()  # noqa: SLF001  # what another one does meanwhile
+    # A new interpreter: a forked one would have this one's memory of who holds what.
+    come_and_go = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM orders').fetchall()"
+    subprocess.run([sys.executable, "-c", come_and_go, directory / "orders.sqlite"], check=True)
+    assert (directory / "orders.sqlite-wal").exists()
+    used.close()

@@ -222,3 +222,36 @@ def test_a_killed_holder_blocks_the_others_unless_the_claim_says_it_does_not(cou
     else:
         with pytest.raises(Busy):
             mode.execute(buying(1))
+
+
+@pytest.mark.parametrize("name", [name for name in CLAIMS if reaches(name, "processes")])
+def test_a_paused_holder_blocks_the_others_unless_the_claim_says_it_does_not(counter: Counter, name: str) -> None:
+    """SIGSTOP of the one inside: the next one sells, or, where the claim leaves it out, is seen to wait in vain."""
+
+    def decide(page: Page, command: Command) -> Decision:
+        if os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return decide_now(page, command)
+
+    parent = os.getpid()
+    survives = "paused holder" in CLAIMS[name].survives
+    mode = counter.build(name, decide, wait_s=30 if survives else 0.5)
+
+    def be_worker() -> None:
+        mode.open()
+        mode.execute(buying(1))
+
+    holder = FORK.Process(target=be_worker)
+    holder.start()
+    assert holder.pid is not None
+    try:
+        assert os.WIFSTOPPED(os.waitpid(holder.pid, os.WUNTRACED)[1])
+        mode.open()
+        if survives:
+            assert isinstance(mode.execute(buying(1)), Sold)
+        else:
+            with pytest.raises(Busy):
+                mode.execute(buying(1))
+    finally:
+        holder.kill()
+        holder.join()

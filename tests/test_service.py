@@ -52,7 +52,7 @@ def run(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_defaults_need_no_setting_at_all() -> None:
     """Event ``default`` on 127.0.0.1:8000, tickets in ./data."""
     assert settings.load({}, {}) == Settings()
-    assert (str(Settings().data), Settings().bind, Settings().mode) == ("data", "127.0.0.1:8000", "file_lock")
+    assert (str(Settings().data), Settings().bind, Settings().mode) == ("data", "127.0.0.1:8000", "group_commit")
 
 
 def test_every_flag_has_a_variable_and_the_flag_wins() -> None:

@@ -18,7 +18,7 @@ from service.turns import COUNTER_BYTES, Turns
 from tests.waiting import PATIENCE_S, taken, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from multiprocessing.connection import Connection
 
 FORK = multiprocessing.get_context("fork")
@@ -67,6 +67,15 @@ def told(*waiters: Waiter) -> list[Connection]:
         for each in connection.wait([waiter.told for waiter in waiters], 0.3)
         if isinstance(each, connection.Connection)
     ]
+
+
+@contextlib.contextmanager
+def standing(path: Path) -> Iterator[None]:
+    """Stand first in the line."""
+    place = Turns(path).take()
+    assert place.first()
+    yield
+    place.leave()
 
 
 @pytest.fixture
@@ -123,19 +132,6 @@ def test_who_gives_up_at_the_deadline_lets_those_behind_move_up_and_nobody_pass(
     assert impatient.process.exitcode == 0
 
 
-def test_a_turn_that_is_not_waited_for_is_a_look(path: Path) -> None:
-    """Free: in. Taken: busy, at once, and nothing is left open."""
-    queue = Turns(path)
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    with queue.turn(wait=False) as number:
-        assert number == 0
-        with pytest.raises(Busy), queue.turn(wait=False):
-            pytest.fail("two were inside")
-    with queue.turn(wait=False) as number:
-        assert number == 2
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
 def test_who_gave_up_leaves_nothing_behind(path: Path) -> None:
     """Its file is closed when the thread that slept for it comes by, and the line goes on, in one process."""
     line = Line[int](path)
@@ -176,7 +172,7 @@ def test_what_work_raises_goes_to_the_one_who_asked_for_it(path: Path) -> None:
         except ValueError as error:
             told.append(str(error))
 
-    with Turns(path).turn(wait=True):
+    with standing(path):
         threads = []
         for work in (fail, lambda: 3):
             threads.append(threading.Thread(target=ask, args=(work,)))
@@ -255,7 +251,7 @@ def test_waiting_does_not_poll(path: Path) -> None:
             lock(*arguments, **how)
 
         patch.setattr(turns, "_lock", counted)
-        with Turns(path).turn(wait=True):
+        with standing(path):
             before = len(asked)
             with pytest.raises(Busy):
                 Line[None](path).run(lambda: pytest.fail("two were inside"), 0.5)

@@ -1,11 +1,11 @@
 """One lock and one fsync for every order that is waiting.
 
-How it keeps others out: the orders of a worker wait in a queue; one thread takes a number among the workers
-(``turns.py``), reads, decides all orders that wait by then, writes them with one fsync (``batch.py``), and answers
-(``committer.py``).
-How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the turn of a
+How it keeps others out: the orders of a worker wait in a queue; one thread gets the file lock of their event
+(``flock.py``), reads, decides all orders that wait by then, writes them with one fsync (``batch.py``), and answers
+(``committer.py``). An order that finds nobody waiting does so itself.
+How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the lock of a
 worker that dies.
-What it leaves undone: a paused worker keeps its turn; a write that fails fails its whole batch.
+What it leaves undone: a paused worker keeps its lock; a write that fails fails its whole batch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 from service.batch import commit
 from service.committer import Committer
 from service.each import Each
+from service.flock import flock
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent
-from service.turns import Turns
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
 
@@ -43,12 +45,12 @@ class GroupCommit:
     def open(self) -> None:
         self.store.open()
         inside = partial(commit, self.store, self._decide)
-        self._committers = Each(lambda event: Committer(self._turns(event).turn, inside))
+        self._committers = Each(lambda event: Committer(partial(flock, self._path(event)), inside))
 
     def execute(self, command: Command) -> Reply:
         if not self.store.has(command.event):
             return NoSuchEvent(command.event)
         return self._committers[command.event].ask(command, self._wait_s)
 
-    def _turns(self, event: str) -> Turns:
-        return Turns(self.store.directory / f"{event}.queue")
+    def _path(self, event: str) -> Path:
+        return self.store.directory / f"{event}.flock"

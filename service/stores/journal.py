@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import re
 import time
@@ -18,7 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from service.mode import Damaged
 from service.rules import Event
+from service.stores import fencing
 from service.stores.document import private, replace
+from service.stores.fencing import LINE_BYTES_MAX, START
 from service.stores.sealed import seal, unseal
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 JOURNAL_BYTES_MAX = 16 << 20
 """A journal that is as long as this is closed before the next change: some 80,000 orders."""
-LINE_BYTES_MAX = 1 << 13
-"""More than the longest line: a hundred tickets and a buyer's name."""
 CLOSED = re.compile(r"(.+)\.(\d{12,})\.jsonl")
 
 
@@ -132,15 +131,14 @@ def _opened(path: Path) -> BinaryIO:
 
 
 def _above(after: int, lines: BinaryIO) -> Iterator[bytes]:
+    place = START
     for line in lines:
-        if line.endswith(b"\n") and _version(line) > after:  # without an end, somebody is writing it
+        if not line.endswith(b"\n"):  # somebody is writing it
+            continue
+        try:
+            place, change = fencing.after(place, line)
+        except Damaged:
+            yield line  # whatever is asked for: whoever reads the journal is to see that it is damaged
+            continue
+        if change and change["version"] > after and change.get("status") != "continued":
             yield line
-
-
-def _version(line: bytes) -> float:
-    """Return the version that a line made; of a line that is no change, one that nobody asks for."""
-    try:
-        values = unseal(line)
-    except Damaged:
-        return math.inf  # to be shown, whatever is asked for: whoever reads the journal is to see that it is damaged
-    return -math.inf if values.get("status") == "continued" else float(values["version"])

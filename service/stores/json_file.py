@@ -28,7 +28,6 @@ from service.mode import Damaged, NotWritten
 from service.rules import Command, Event, NoSuchEvent, NoSuchOrder, Order, Page
 from service.stores import journal
 from service.stores.document import documents, overwrite, parsed, rendered, rewriting
-from service.stores.journal import JOURNAL_BYTES_MAX
 from service.stores.order_index import OrderIndex
 from service.stores.sealed import seal, unseal
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Files:
+class Files:
     """The two files of an event."""
 
     document: Path
@@ -48,15 +47,15 @@ class _Files:
 class JsonFile:
     """The store while it sells. ``recovery.prepare`` has claimed the directory and made it whole before the fork."""
 
-    def __init__(self, directory: Path, journal_bytes_max: int = JOURNAL_BYTES_MAX) -> None:
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._journal_bytes_max = journal_bytes_max
-        self._files: dict[str, _Files] = {}
+        self._files: dict[str, Files] = {}
         self._since: dict[str, int] = {}
 
     def open(self) -> None:
-        self._files = {path.stem: _Files(path, journal.path_of(path)) for path in documents(self.directory)}
+        self._files = {path.stem: Files(path, journal.path_of(path)) for path in documents(self.directory)}
         self._index = OrderIndex(self.directory, {name: files.journal for name, files in self._files.items()})
+        self._index.catch_up_beside()
 
     def has(self, name: str) -> bool:
         """Tell whether there is an event of this name."""
@@ -92,16 +91,16 @@ class JsonFile:
         files = self._files.get(name)
         return journal.changes(files.journal, after) if files else NoSuchEvent(name)
 
-    def _current(self, files: _Files) -> Event:
+    def _current(self, files: Files) -> Event:
         """Return the event as it stands, with its document and its journal fit to be written."""
         event, since, covered = parsed(files.document)
         if os.stat(files.journal).st_size != covered:  # noqa: PTH116  # half the time of Path.stat, with every order
             event, since, covered = _caught_up(files, event, since, covered)
-        if covered >= self._journal_bytes_max:
+        if covered >= journal.JOURNAL_BYTES_MAX:
             try:
                 covered = journal.close(files.journal, since, event)
             except OSError as error:
-                raise _not_written(error) from error
+                raise not_written(error) from error
             since = event.version
             overwrite(files.document, rendered(event, since, covered))
             self._index.catch_up_beside()
@@ -110,20 +109,20 @@ class JsonFile:
 
     def _appended(self, pages: Sequence[Page]) -> tuple[Path, bytes]:
         """Make the changes durable in the journal; return the document, and its text that covers them."""
-        lines = b"".join(map(_line, pages))
+        lines = b"".join(map(line_of, pages))
         event = pages[-1].event
-        assert event is not None  # noqa: S101  # _line has raised else
+        assert event is not None  # noqa: S101  # line_of has raised else
         files = self._files[event.name]
         with journal.appending(files.journal) as descriptor:
             try:
                 size = journal.append(descriptor, lines)
             except OSError as error:
-                raise _not_written(error) from error
+                raise not_written(error) from error
             os.fsync(descriptor)
         return files.document, rendered(event, self._since[event.name], size)
 
 
-def _caught_up(files: _Files, event: Event, since: int, covered: int) -> tuple[Event, int, int]:
+def _caught_up(files: Files, event: Event, since: int, covered: int) -> tuple[Event, int, int]:
     """Return the event after the lines behind its document; cut off half a line that is left there."""
     with journal.appending(files.journal) as descriptor:
         size = os.fstat(descriptor).st_size
@@ -148,7 +147,8 @@ def _caught_up(files: _Files, event: Event, since: int, covered: int) -> tuple[E
     return event, since, size - len(rest)
 
 
-def _line(page: Page) -> bytes:
+def line_of(page: Page, fence: int | None = None) -> bytes:
+    """Return the line of the change on a page, with the fence of its writer where there is one (``fencing.py``)."""
     order = page.order
     if page.event is None or order is None:
         raise ValueError("only a page with a change on it can be written")
@@ -156,6 +156,7 @@ def _line(page: Page) -> bytes:
         {
             "version": order.version,
             "order": order.id,
+            **({} if fence is None else {"fence": fence}),
             "event": order.event,
             "status": order.status,
             "quantity": order.quantity,
@@ -168,8 +169,10 @@ def _line(page: Page) -> bytes:
 
 
 def _order(values: dict[str, Any]) -> Order:
+    values.pop("fence", None)
     return Order(id=values.pop("order"), **values | {"tickets": tuple(values["tickets"])})
 
 
-def _not_written(error: OSError) -> NotWritten:
+def not_written(error: OSError) -> NotWritten:
+    """Return what to raise when the disk refused and nothing has changed."""
     return NotWritten(f"the ticket store cannot be written ({error.strerror}), so nothing was sold")

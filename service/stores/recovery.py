@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 
 from service.mode import Damaged
 from service.rules import Event
+from service.stores import fencing
+from service.stores import journal as journals
 from service.stores.document import private, read, rendered, replace, understood
-from service.stores.journal import CLOSED, LINE_BYTES_MAX, appending, begun, opening, path_of
+from service.stores.fencing import LINE_BYTES_MAX, Place
+from service.stores.journal import CLOSED, appending, begun, close, opening, path_of
 from service.stores.replay import CAPACITY_MAX, Refused, replayed, verified
 from service.stores.sealed import unseal
 
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-SPARE = re.compile(rf"{EVENT_NAME.pattern}\.(\d+-\d+|json|jsonl)\.tmp")
+SPARE = re.compile(rf"{EVENT_NAME.pattern}\.((\d+-\d+|json|jsonl)\.tmp|lease(\.(break|restore)\.\d+\.[0-9a-f]+)?)")
+"""What a crash leaves behind: half a document, and the lease of a holder that was killed."""
 READ_BYTES_MAX = 8 << 20
 """How much of the journals is read when the service starts: about a second. Beyond it, only what is new is read."""
 NEW_EVENT = Event("default", capacity=100, count=100)
@@ -65,8 +69,8 @@ def prepare(directory: Path, owner: str, *, verify: bool = False) -> Claimed:
             mended, read = _made_whole(document, left)
             claimed.mended += mended
             left -= read
-        for path in directory.glob("*.tmp"):
-            if SPARE.fullmatch(path.name):  # of a write that a crash ended; nobody writes now
+        for path in (path for kind in ("*.tmp", "*.lease*") for path in directory.glob(kind)):
+            if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
                 path.unlink()
     except OSError as error:
         raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
@@ -107,7 +111,7 @@ def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
         begin(document, Event(document.stem, count, count))
         return [], 0
     length = journal.stat().st_size
-    event, size, since, start = _replayed(journal, text, left)
+    event, place, size, since, start = _replayed(journal, text, left)
     if count is not None and (event.version, event.capacity) != (0, count):
         raise Refused(
             f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
@@ -118,16 +122,20 @@ def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
         with appending(journal) as descriptor:
             os.ftruncate(descriptor, size)
             os.fsync(descriptor)
-        mended.append(f"{journal.name}: cut off the last {cut} bytes, half a line that a crash left behind")
+        mended.append(f"{journal.name}: cut off the last {cut} bytes, half a line of a crash or what came too late")
+    if place.fence:
+        fencing.go_on_above(journal, place.fence)
     if text != rendered(event, since, size):
         _refuse_if_ahead(document, text, event)
         replace(document, rendered(event, since, size))
         mended.append(f"{document.name}: brought up to version {event.version} from the journal")
+    if place.fence and size >= journals.JOURNAL_BYTES_MAX:  # while they sell with fences, nobody may close it
+        replace(document, rendered(event, event.version, close(journal, since, event)))
     return mended, length - start
 
 
-def _replayed(journal: Path, text: bytes, left: int) -> tuple[Event, int, int, int]:
-    """Return the event, how long its journal is, after which version that begins, and from which byte it was read."""
+def _replayed(journal: Path, text: bytes, left: int) -> tuple[Event, Place, int, int, int]:
+    """Return the event, its place, the journal's length, after which version it begins, and where reading began."""
     try:
         first, _ = begun(journal)
     except Damaged:  # to be refused, with the line
@@ -138,25 +146,25 @@ def _replayed(journal: Path, text: bytes, left: int) -> tuple[Event, int, int, i
         since, covered = -1, 0
     if first is None or first.version != since:
         covered = 0  # the document is of the journal before, or of none
-    elif left < covered <= journal.stat().st_size and _ends(journal, covered, event):
-        event, size = replayed(journal, covered, after=(event, covered))
-        return event, size, since, covered
-    event, size = replayed(journal, covered)
-    return event, size, first.version if first else 0, 0
+    elif left < covered <= journal.stat().st_size and (fence := _ends(journal, covered, event)) is not None:
+        event, place, size = replayed(journal, covered, after=(event, Place(event.version, fence), covered))
+        return event, place, size, since, covered
+    event, place, size = replayed(journal, covered)
+    return event, place, size, first.version if first else 0, 0
 
 
-def _ends(journal: Path, covered: int, event: Event) -> bool:
-    """Tell whether the line that ends there is the one that made ``event`` what it is."""
+def _ends(journal: Path, covered: int, event: Event) -> int | None:
+    """Return the fence (0: none) of the line that ends there, if it is the one that made ``event`` what it is."""
     descriptor = private(journal, os.O_RDONLY)
     try:
         start = max(0, covered - LINE_BYTES_MAX)
         lines = os.pread(descriptor, covered - start, start).splitlines(keepends=True)
         last = unseal(lines[-1])
     except (Damaged, IndexError):
-        return False
+        return None
     finally:
         os.close(descriptor)
-    return (last.get("version"), last.get("count")) == (event.version, event.count)
+    return last.get("fence", 0) if (last.get("version"), last.get("count")) == (event.version, event.count) else None
 
 
 def _seed(text: bytes) -> int | None:
