@@ -26,8 +26,7 @@ setup: .venv/ready
 	@touch $@
 
 demo: setup
-	@$(BIN)/python -m loadtest compare --modes naive,no_lock,thread_lock,process_lock,file_lock,ticket_lock,group_commit \
-		--shape blog --workers 4
+	@$(BIN)/python -m loadtest compare --shape blog --workers 4
 
 test: setup
 	@$(BIN)/python -m pytest

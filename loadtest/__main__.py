@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loadtest.progress import Follow
     from loadtest.require import Requirement
 
-DEFAULT_MODES = "naive,no_lock,thread_lock,process_lock,file_lock,ticket_lock,group_commit"
+DEFAULT_MODES = "naive,no_lock,thread_lock,process_lock,file_lock,ticket_lock,lease,group_commit,single_writer"
 
 
 class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the type checker only

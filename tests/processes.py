@@ -65,8 +65,3 @@ def state(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return ""
-
-
-def state_of(process: int) -> str:
-    """Return the letter that proc(5) has for what a process does: R, S, D, T (stopped), Z."""
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]

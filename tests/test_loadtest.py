@@ -54,12 +54,14 @@ def test_the_demo_catches_three_and_clears_the_others(blog: tuple[Path, subproce
         "process_lock",
         "file_lock",
         "ticket_lock",
+        "lease",
         "group_commit",
+        "single_writer",
     ]
     assert {mode["verdict"]["word"] for mode in modes.values()} == {"as claimed"}
     for name in ("naive", "no_lock", "thread_lock"):
         assert modes[name]["checked"]["findings"]
-    for name in ("process_lock", "file_lock", "ticket_lock", "group_commit"):
+    for name in ("process_lock", "file_lock", "ticket_lock", "lease", "group_commit", "single_writer"):
         assert modes[name]["checked"] == {"findings": [], "sold": 10, "left": 0}
         assert modes[name]["measured"]["inside"]["hold_ms"] > 200
         assert modes[name]["measured"]["p50_ms"] > 200

@@ -19,7 +19,7 @@ from service.catalogue import CLAIMS
 from service.mode import Busy, Unknown
 from service.rules import Command, Decision, Event, NoSuchEvent, Page, Reply, Sold, SoldOut
 from tests.counter import buying, decide_now
-from tests.processes import state_of
+from tests.processes import state
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -250,7 +250,7 @@ def test_a_paused_holder_blocks_the_others_unless_the_claim_says_it_does_not(cou
     worker.start()
     holder = receiver.recv()
     try:
-        until(lambda: state_of(holder) == "T")
+        until(lambda: state(holder) == "T")
         mode.open()
         if survives:
             assert isinstance(mode.execute(buying(1)), Sold)
