@@ -35,6 +35,7 @@ bench: setup
 	@$(BIN)/python bench/check_million.py
 	@$(BIN)/python bench/client_rate.py
 	@$(BIN)/python -m bench.where
+	@$(BIN)/python -m bench.switches
 	@$(BIN)/python -m bench.targets
 
 serve: setup

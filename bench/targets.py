@@ -1,4 +1,4 @@
-"""Measure each target of the issue "durable and fast", and say whether it is met: ``python -m bench.targets``.
+"""Measure each target for speed, and say whether it is met: ``python -m bench.targets``.
 
 Two arms are measured in turn (A B B A), each slice with a service and a store of its own; the figure is the median over
 the pairs of their ratio, with an interval from the bootstrap. The raw figures go to a file after each row, so that the

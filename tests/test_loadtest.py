@@ -87,7 +87,7 @@ def test_a_run_can_be_judged_again_from_its_files(blog: tuple[Path, subprocess.C
     assert figures(runs) == before
     markdown = loadtest(runs, "check", "runs/latest", "--markdown")
     assert markdown.stdout.splitlines()[0].startswith("| mode | sold | left |")
-    assert len(markdown.stdout.splitlines()) == 9
+    assert len(markdown.stdout.splitlines()) == 11
 
 
 def test_a_mode_that_is_not_what_it_claims_breaks_its_word(blog: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
