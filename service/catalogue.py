@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from service import rules
@@ -60,6 +61,8 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
     owner = f"a service in mode {settings.mode} (process {os.getpid()})"
     claimed = recovery.prepare(settings.data, owner, verify=settings.verify)
     make, decide = MODES[settings.mode], deciding(settings.think_s)
+    if make is SingleWriter:
+        make = partial(SingleWriter, pause_s=settings.think_s)
     kind = STORES.get(settings.mode, JsonFile)
     if settings.trace is None:
         return make(kind(settings.data), decide, settings.wait_s), claimed.mended

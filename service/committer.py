@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 BATCH_ORDERS_MAX = 256
 WAITING_ORDERS_MAX = 4096
 """Most orders in the queue, those included that have left it and were not yet swept out."""
+IDLE_S = 10.0
+"""A thread that has had nothing to do for so long ends, so that a thousand events do not keep a thousand threads."""
 HAND_OVER_S = 0.02
 """The least that an order waits: what it takes to be handed to the thread and back, however short its patience."""
 
@@ -92,23 +94,39 @@ class Committer:
             self._waiting.put_nowait(order)
         except queue.Full:
             raise Busy(0) from None
-        if self._thread is None:
-            self._start()
+        self._have_a_thread(order)
         if not order.done.acquire(timeout=max(wait_s, HAND_OVER_S)):
             if order.claimed.acquire(blocking=False):
                 raise Busy(wait_s)
             order.done.acquire()
         return order.outcome
 
-    def _start(self) -> None:
+    def _have_a_thread(self, order: _Waiting) -> None:
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="committer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="committer", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # the machine has no room for one more
+                    order.claimed.acquire(blocking=False)  # it stays in the queue, and whoever finds it passes it over
+                    raise Busy(0) from None
+                self._thread = thread
+
+    def _idle(self) -> bool:
+        """Tell whether the thread may end. Who puts an order after this finds no thread, and starts one."""
+        with self._starting:
+            if self._waiting.empty():
+                self._thread = None
+            return self._thread is None
 
     def _run(self) -> None:
         while True:
-            batch = [self._waiting.get()]
+            try:
+                batch = [self._waiting.get(timeout=IDLE_S)]
+            except queue.Empty:
+                if self._idle():
+                    return
+                continue
             outcomes: Sequence[Reply | Exception]
             try:
                 with self._inside, self._turn(wait=True):

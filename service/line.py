@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from service.turns import Place
 
 T = TypeVar("T")
+IDLE_S = 10.0
+"""A thread that has had nothing to do for so long ends."""
 
 
 class _Standing(Generic[T]):
@@ -59,10 +61,7 @@ class Line(Generic[T]):
             first = place.first()
             if not first:
                 standing = _Standing(place, work)
-                self._standing.put(standing)
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="line", daemon=True)
-                    self._thread.start()
+                self._stand(standing)
         if first:
             try:
                 return work()
@@ -75,9 +74,32 @@ class Line(Generic[T]):
             standing.done.acquire()
         return standing.told()
 
+    def _stand(self, standing: _Standing[T]) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="line", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the machine has no room for one more
+                standing.place.leave()
+                raise Busy(0) from None
+            self._thread = thread
+        self._standing.put(standing)
+
+    def _idle(self) -> bool:
+        """Tell whether the thread may end. Who comes after this finds no thread, and starts one."""
+        with self._arriving:
+            if self._standing.empty():
+                self._thread = None
+            return self._thread is None
+
     def _run(self) -> None:
         while True:
-            standing = self._standing.get()
+            try:
+                standing = self._standing.get(timeout=IDLE_S)
+            except queue.Empty:
+                if self._idle():
+                    return
+                continue
             try:
                 standing.place.sleep()
                 if standing.claimed.acquire(blocking=False):

@@ -83,7 +83,8 @@ class Busy(Exception):
     """The wait for the others ended at its deadline. Certainly nothing was done."""
 
     def __init__(self, wait_s: float) -> None:
-        super().__init__(f"the counter was busy for {wait_s:g} s, so the order was not placed")
+        waited = f" for {wait_s:g} s" if wait_s else ""
+        super().__init__(f"the counter was busy{waited}, so the order was not placed")
 
 
 class NotWritten(Exception):

@@ -28,6 +28,8 @@ KNOCKS_MAX = 256
 """Most pipes that are taken from the door at once."""
 PIPES_MAX = 8
 """How many new pipes in a row may break before nobody is thought to be there."""
+IDLE_MAX = 64
+"""Most pipes that a worker keeps."""
 GREETING = b"\0"
 
 Noted = dict[str, dict[str, int | None]]
@@ -116,8 +118,11 @@ class Pipes:
         return None
 
     def give_back(self, pipe: Connection) -> None:
-        """Keep a pipe, on which everything has been answered, for the next batch."""
-        self._idle.append(pipe)
+        """Keep a pipe, on which everything has been answered, for the next batch, if there are not many."""
+        if len(self._idle) < IDLE_MAX:
+            self._idle.append(pipe)
+        else:
+            pipe.close()
 
 
 def _popped(pipes: list[Connection]) -> Connection | None:

@@ -28,17 +28,25 @@ if TYPE_CHECKING:
 WAY_S = 0.25
 """What the way to the writer may take, beyond an order's patience: one taken in time is not late for that."""
 ANSWER_S = 5.0
-"""What one pause before deciding and one write may take. Past it, the outcome is unknown."""
+"""What one decision and one write may take. Past it, the outcome is unknown."""
 
 
 class Producer:
     """The orders of one event in this worker. Make it after the fork."""
 
-    def __init__(self, pipes: Pipes, wait_s: float, noted: Noted, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
-        """``noted`` receives what the writer noted of each order."""
+    def __init__(
+        self,
+        pipes: Pipes,
+        wait_s: float,
+        noted: Noted,
+        waiting_orders_max: int = WAITING_ORDERS_MAX,
+        pause_s: float = 0.0,
+    ) -> None:
+        """``noted`` receives what the writer noted of each order; ``pause_s`` is what it pauses before deciding."""
         self._pipes = pipes
         self._wait_s = wait_s
         self._noted = noted
+        self._answer_s = pause_s + ANSWER_S
         self._until: dict[str, float] = {}
         self._pipe: Connection | None = None
         self._committer = Committer(self._turn, self._exchange, waiting_orders_max)
@@ -67,7 +75,7 @@ class Producer:
         last = max(each.until for each in asked)
         pipe = self._sent(asked, last)
         # An order that begins in time shares its batch with others that begin ``wait_s`` later at most.
-        longest = last + self._wait_s + ANSWER_S
+        longest = last + self._wait_s + self._answer_s
         try:
             if not pipe.poll(max(longest - time.monotonic(), 0)):
                 raise TimeoutError("no answer")

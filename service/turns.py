@@ -29,7 +29,8 @@ COUNTER_BYTES = 8
 FIRST = 1 << 10
 """The byte of number 0: far enough behind the counter that the two never touch."""
 WAITERS_MAX = 4096
-"""Most orders of a process that may stand in one queue at once."""
+ROOM = threading.Semaphore(min(WAITERS_MAX, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4, 1)))
+"""For all places of this process in all queues: each holds a file open, and they are a quarter of what it may open."""
 
 
 class Place:
@@ -78,24 +79,21 @@ class Turns:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Each place holds a file open: together a quarter of what the process may open.
-        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._room = threading.Semaphore(min(WAITERS_MAX, max(files // 4, 1)))
 
     def take(self) -> Place:
         """Take the next number. Raises ``Busy`` where too many of this process wait already."""
-        if not self._room.acquire(blocking=False):
+        if not ROOM.acquire(blocking=False):
             raise Busy(0.0)
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError:
-            self._room.release()
+            ROOM.release()
             raise
         try:
-            return Place(descriptor, self._room.release)
+            return Place(descriptor, ROOM.release)
         except BaseException:
             os.close(descriptor)
-            self._room.release()
+            ROOM.release()
             raise
 
 

@@ -283,3 +283,42 @@ def test_a_file_lock_is_exclusive_and_ends_with_its_holder(tmp_path: Path) -> No
     threading.Timer(0.1, holder.kill).start()
     with flock(path, wait=True):
         holder.join()
+
+
+def test_a_queue_without_a_thread_turns_away_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started, nothing was done; and the next order has its thread again."""
+    door = Door()
+    seen: list[str] = []
+
+    def commit(commands: Sequence[Buy]) -> list[Reply]:
+        seen.extend(command.event for command in commands)
+        return [nothing(command.event) for command in commands]
+
+    def no_more_threads(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    queue = Committer(door.turn, commit)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_more_threads)
+        with pytest.raises(Busy):
+            queue.ask(buying(event="turned away"), PATIENCE_S)
+    asking = Asking(lambda: queue.ask(buying(event="next"), PATIENCE_S))
+    assert door.asked.wait(PATIENCE_S)
+    door.open.set()
+    assert asking.answer() == nothing("next")
+    assert seen == ["next"]
+
+
+def test_the_thread_ends_when_nobody_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next order that has to wait has another."""
+    monkeypatch.setattr(committer, "IDLE_S", 0.01)
+    door = Door()
+    queue = Committer(door.turn, lambda commands: [nothing(each.event) for each in commands])
+    for _ in range(3):
+        door.open.clear()
+        door.asked.clear()
+        asking = Asking(lambda: queue.ask(buying(event="waits"), PATIENCE_S))
+        assert door.asked.wait(PATIENCE_S)
+        door.open.set()
+        assert asking.answer() == nothing("waits")
+        until(lambda: queue._thread is None)  # noqa: SLF001  # nothing else tells

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service import catalogue
-from service.mode import Damaged, NotWritten
-from service.rules import Event, NoSuchEvent, NoSuchOrder, Order, Sold
+from service.mode import Damaged, NotWritten, Unknown
+from service.rules import Buy, Event, NoSuchEvent, NoSuchOrder, Order, Sold
 from service.stores import document, journal, order_index, recovery
 from service.stores.json_file import JsonFile
 from service.stores.order_index import OrderIndex
@@ -321,3 +321,92 @@ def test_opening_the_index_again_gives_up_no_lock(counter: Counter, directory: P
     subprocess.run([sys.executable, "-c", come_and_go, directory / "orders.sqlite"], check=True)
     assert (directory / "orders.sqlite-wal").exists()
     used.close()
+
+
+def test_an_event_is_not_started_anew_over_its_closed_journals(counter: Counter, directory: Path) -> None:
+    """Whoever removes the journal must remove the closed ones too: a new one would be closed under a name of theirs."""
+    mode = opened(counter)
+    for _ in range(12):
+        sell(mode)
+    counter.close()
+    (directory / "default.jsonl").unlink()
+    for text in (None, '{"count": 10}'):
+        (directory / "default.json").unlink(missing_ok=True)
+        if text:
+            (directory / "default.json").write_text(text)
+        with pytest.raises(Refused, match=r"default.jsonl is missing, but default\.\d+\.jsonl records sales"):
+            counter.build("file_lock")
+    (directory / "default.jsonl").write_bytes(journal.opening(Event("default", 10, 10)))
+    with pytest.raises(Refused, match=r"does not come before default\.jsonl"):
+        counter.build("file_lock")
+    with pytest.raises(Damaged, match="is there already and is another journal"):
+        journal.close(directory / "default.jsonl", 0, Event("default", 10, 10))
+    assert journal.begun(directory / "default.jsonl")[0] == Event("default", 10, 10)
+
+
+def test_an_index_of_other_journals_is_not_believed(counter: Counter, directory: Path) -> None:
+    """An event was started anew under its old name, and the index was left: no order is missed, no old one found."""
+    mode = opened(counter)
+    old = [sell(mode) for _ in range(20)]
+    assert [mode.store.find(order.id) for order in old] == old
+    counter.close()
+    for path in directory.glob("default.*"):
+        path.unlink()
+    (directory / "default.json").write_text('{"count": 900}')
+    mode = opened(counter)
+    orders = [sell(mode) for _ in range(20)]
+    assert [mode.store.find(order.id) for order in orders] == orders
+    assert {type(mode.store.find(order.id)) for order in old} == {NoSuchOrder}
+
+
+def test_orders_whose_identifiers_do_not_say_their_event_are_found(counter: Counter, directory: Path) -> None:
+    """Those of a journal from before; while there are few events, all are looked through."""
+    mode = opened(counter)
+    names = [f"{number:032x}" for number in range(20)]
+    for name in names:
+        page = mode.store.read(buying())
+        mode.store.write(decide_now(page, Buy(name, "default", 1)).page)
+    assert [getattr(mode.store.find(name), "id", None) for name in names] == names
+    assert directory == counter.directory
+
+
+def test_a_journal_that_is_not_closed_yet_is_not_indexed_as_one(counter: Counter, directory: Path) -> None:
+    """It has its second name, of one who died at that, and grows on under leases until the next start closes it."""
+    mode = opened(counter)
+    orders = []
+    while (directory / "default.jsonl").stat().st_size < SHORT_BYTES:
+        orders.append(sell(mode))
+    journal.closed_path(directory / "default.jsonl", 0).hardlink_to(directory / "default.jsonl")
+    mode.store._index._catch_up()  # type: ignore[attr-defined]  # noqa: SLF001  # what a worker does that opens now
+    orders += [sell(mode) for _ in range(9)]
+    assert [mode.store.find(order.id) for order in orders] == orders
+    again = opened(counter, verify=True)
+    assert [again.store.find(order.id) for order in orders] == orders
+
+
+def test_a_start_finishes_the_closing_of_a_journal(counter: Counter, directory: Path) -> None:
+    """Whoever sells next, by whichever mode, finds one that grows and closed ones that do not."""
+    mode = opened(counter)
+    orders = [sell(mode) for _ in range(2)]
+    counter.close()
+    journal.closed_path(directory / "default.jsonl", 0).hardlink_to(directory / "default.jsonl")
+    again = opened(counter)
+    assert journal.begun(directory / "default.jsonl")[0].version == 2
+    assert [again.store.find(order.id) for order in orders] == orders
+    assert sell(again).version == 3
+
+
+def test_half_a_batch_that_cannot_be_taken_back_is_unknown(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody may say that nothing was sold, for a whole line of it may stand there."""
+    mode = counter.opened("file_lock")
+    write = os.write
+
+    def cannot(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, text: write(descriptor, bytes(text)[:20]))
+        patch.setattr(os, "ftruncate", cannot)
+        with pytest.raises(Unknown, match="could not be taken back"):
+            mode.execute(buying())
+    assert sell(mode).version == 1

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from service import line as line_module
 from service import turns
 from service.line import Line
 from service.mode import Busy
@@ -184,10 +185,10 @@ def test_what_work_raises_goes_to_the_one_who_asked_for_it(path: Path) -> None:
 
 
 def test_more_than_there_is_room_for_are_turned_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each place holds a file open, and a process has so many."""
-    monkeypatch.setattr(turns, "WAITERS_MAX", 2)
+    """Each place holds a file open, and a process has so many, whichever queues they are in."""
+    monkeypatch.setattr(turns, "ROOM", threading.Semaphore(2))
     queue = Turns(path)
-    places = [queue.take(), queue.take()]
+    places = [queue.take(), Turns(path.with_name("another")).take()]
     with pytest.raises(Busy):
         queue.take()
     for place in places:
@@ -256,3 +257,31 @@ def test_waiting_does_not_poll(path: Path) -> None:
             with pytest.raises(Busy):
                 Line[None](path).run(lambda: pytest.fail("two were inside"), 0.5)
             assert len(asked) - before <= 7
+
+
+def test_a_line_without_a_thread_turns_away_and_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started, whoever cannot be first is told so and leaves its place; others are served."""
+    line = Line[int](path)
+    with standing(path):
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", no_more_threads)
+            with pytest.raises(Busy):
+                line.run(lambda: pytest.fail("it was turned away"), LONG_S)
+        with pytest.raises(Busy, match=r"for 0\.01 s"):
+            line.run(lambda: 1, 0.01)
+    assert line.run(lambda: 2, LONG_S) == 2
+
+
+def no_more_threads(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_the_thread_of_a_line_ends_when_nobody_comes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And another one is there when somebody has to wait again."""
+    monkeypatch.setattr(line_module, "IDLE_S", 0.01)
+    line = Line[int](path)
+    for _ in range(2):
+        with standing(path), pytest.raises(Busy):
+            line.run(lambda: 1, 0.01)
+        until(lambda: line._thread is None)  # noqa: SLF001  # nothing else tells
+    assert line.run(lambda: 2, LONG_S) == 2

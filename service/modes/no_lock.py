@@ -1,6 +1,6 @@
 """Whole files, but nobody kept out.
 
-How it keeps others out: not at all. The document is replaced by a rename, so a reader always finds a whole one.
+How it keeps others out: not at all. The document is written over at one stroke, so a reader always finds a whole one.
 How far that reaches: nowhere. Two buyers who read the same version both write the next one: one update is lost, and
 their tickets have two owners. Atomic writes are no exclusion.
 What it leaves undone: the lock around read, decide and write.

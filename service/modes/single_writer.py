@@ -37,10 +37,11 @@ class SingleWriter:
         price="two more hops between processes for every batch, and a paused writer stops all events",
     )
 
-    def __init__(self, store: JsonFile, decide: Decide, wait_s: float) -> None:
+    def __init__(self, store: JsonFile, decide: Decide, wait_s: float, pause_s: float = 0.0) -> None:
         self.store = store
         self._decide = decide
         self._wait_s = wait_s
+        self._pause_s = pause_s  # before each decision; the writer is not given up for it
         self._door = Door()
         self._noted = getattr(store, "noted", {})  # what a trace notes where orders are decided, which is elsewhere
         self.daemons = (Daemon("ticket-writer", self._consume),)
@@ -49,7 +50,7 @@ class SingleWriter:
         """Be a producer: what a worker reads itself is only for looking."""
         self.store.open()
         pipes = Pipes(self._door)
-        self._producers = Each(lambda _: Producer(pipes, self._wait_s, self._noted))
+        self._producers = Each(lambda _: Producer(pipes, self._wait_s, self._noted, pause_s=self._pause_s))
 
     def execute(self, command: Command) -> Reply:
         if not self.store.has(command.event):

@@ -4,7 +4,8 @@ How it keeps others out: each order takes the next number from a file beside its
 number; it is done when all lower bytes are free, and waits for that asleep in the kernel (``line.py``, ``turns.py``).
 How far that reaches: all processes and threads that use this directory on this machine. The kernel frees the byte of a
 holder, and of a waiter, when it dies.
-What it leaves undone: a paused holder keeps its turn, and everyone behind waits until their deadline.
+What it leaves undone: a paused holder keeps its turn, and everyone behind waits until their deadline; one paused in the
+instant of taking its number holds up even those.
 """
 
 from __future__ import annotations

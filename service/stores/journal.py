@@ -15,7 +15,7 @@ import re
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
-from service.mode import Damaged
+from service.mode import Damaged, Unknown
 from service.rules import Event
 from service.stores import fencing
 from service.stores.document import private, replace
@@ -84,18 +84,27 @@ def close(journal: Path, since: int, event: Event) -> int:
     A crash after any step leaves a store that opens: first there are two names for one file, then one of them is
     replaced by the new journal, whose bytes are on disk by then.
     """
-    with contextlib.suppress(FileExistsError):  # of one who died right after this step
-        closed_path(journal, since).hardlink_to(journal)
+    name = closed_path(journal, since)
+    try:
+        name.hardlink_to(journal)
+    except FileExistsError:
+        if not name.samefile(journal):  # else of one who died right after this step
+            raise Damaged(f"{name.name} is there already and is another journal: it is of an event before") from None
     line = opening(event)
     replace(journal, line)
     return len(line)
 
 
-@contextlib.contextmanager
-def appending(journal: Path) -> Iterator[int]:
+def opened(journal: Path) -> int:
     """Open a journal to append to it. It is opened for each write: its name may mean a new file since the last one."""
     # O_APPEND: even a mode that keeps nobody out never writes one line into the middle of another.
-    descriptor = private(journal, os.O_RDWR | os.O_APPEND)
+    return private(journal, os.O_RDWR | os.O_APPEND)
+
+
+@contextlib.contextmanager
+def appending(journal: Path) -> Iterator[int]:
+    """Have a journal open to append to it."""
+    descriptor = opened(journal)
     try:
         yield descriptor
     finally:
@@ -103,12 +112,18 @@ def appending(journal: Path) -> Iterator[int]:
 
 
 def append(descriptor: int, lines: bytes) -> int:
-    """Append ``lines``, all or none, and return the size after. Raises ``OSError`` if they do not fit."""
+    """Append ``lines``, all or none, and return the size after. Raises ``OSError`` if they do not fit.
+
+    Raises ``Unknown`` if what was written of them cannot be taken back.
+    """
     start = os.fstat(descriptor).st_size
     written = os.write(descriptor, lines)
     if written < len(lines):
         # Half a line is no sale. Written again from its middle, it might share the journal with another's line.
-        os.ftruncate(descriptor, start)
+        try:
+            os.ftruncate(descriptor, start)
+        except OSError as error:
+            raise Unknown("part of it was written and could not be taken back") from error
         raise OSError(errno.ENOSPC, "no room in the journal")
     return start + written
 

@@ -63,7 +63,10 @@ class JsonFile:
 
     def read(self, command: Command) -> Page:
         files = self._files.get(command.event)
-        return Page(self._current(files) if files else None)
+        try:
+            return Page(self._current(files) if files else None)
+        except OSError as error:  # nothing was decided yet
+            raise not_written(error) from error
 
     def write(self, page: Page) -> None:
         self.write_all([page])
@@ -97,10 +100,7 @@ class JsonFile:
         if os.stat(files.journal).st_size != covered:  # noqa: PTH116  # half the time of Path.stat, with every order
             event, since, covered = _caught_up(files, event, since, covered)
         if covered >= journal.JOURNAL_BYTES_MAX:
-            try:
-                covered = journal.close(files.journal, since, event)
-            except OSError as error:
-                raise not_written(error) from error
+            covered = journal.close(files.journal, since, event)
             since = event.version
             overwrite(files.document, rendered(event, since, covered))
             self._index.catch_up_beside()
@@ -113,12 +113,18 @@ class JsonFile:
         event = pages[-1].event
         assert event is not None  # noqa: S101  # line_of has raised else
         files = self._files[event.name]
-        with journal.appending(files.journal) as descriptor:
+        try:
+            descriptor = journal.opened(files.journal)
+        except OSError as error:
+            raise not_written(error) from error
+        try:
             try:
                 size = journal.append(descriptor, lines)
             except OSError as error:
                 raise not_written(error) from error
             os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         return files.document, rendered(event, self._since[event.name], size)
 
 

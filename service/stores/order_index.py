@@ -15,6 +15,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from service.mode import Damaged
 from service.rules import place_of
@@ -33,9 +34,11 @@ VERSION = re.compile(rb'^\{"version":(\d+)')
 PIECE_BYTES = 1 << 20
 ORDERS_MAX = 250_000
 """Most orders that a worker keeps in memory, of all events together: some 50 MB. The least asked for go first."""
+EVENTS_FEW = 16
 BUSY_S = 60.0
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS journals (id INTEGER PRIMARY KEY, event TEXT, since INTEGER, UNIQUE (event, since));
+CREATE TABLE IF NOT EXISTS journals (id INTEGER PRIMARY KEY, event TEXT, since INTEGER, mark INTEGER,
+    UNIQUE (event, since));
 CREATE TABLE IF NOT EXISTS orders (id BLOB PRIMARY KEY, journal INTEGER, start INTEGER) WITHOUT ROWID;
 """
 
@@ -61,6 +64,8 @@ class OrderIndex:
         self._journals: dict[str, list[Path]] = {}
         for name, path in journals.items():
             self._journals.setdefault(place_of(name), []).append(path)
+        # Orders that were placed before identifiers said so are looked for where that does not take long.
+        self._few = list(journals.values()) if len(journals) <= EVENTS_FEW else []
         self._one, self._making = threading.Lock(), threading.Lock()
         self._growing: OrderedDict[Path, _Growing] = OrderedDict()
         self._closed: sqlite3.Connection | None = None
@@ -68,7 +73,7 @@ class OrderIndex:
     def find(self, order: str) -> bytes:
         """Return the line of an order, or nothing if there is none. Raises ``Damaged``."""
         if ORDER_ID.fullmatch(order):
-            for path in self._journals.get(order[:8], ()):
+            for path in self._journals.get(order[:8]) or self._few:
                 with self._one:
                     if line := self._found(path, order.encode()):
                         return line
@@ -94,13 +99,10 @@ class OrderIndex:
                 return _line(descriptor, start, order)
         finally:
             os.close(descriptor)
-        if line := self._found_closed(path, order):
-            return line
         if not growing.earlier:
             self._catch_up()
             growing.earlier = True
-            return self._found_closed(path, order)
-        return b""
+        return self._found_closed(path, order)
 
     def _caught_up(self, path: Path, descriptor: int) -> _Growing:
         status = os.fstat(descriptor)
@@ -150,11 +152,13 @@ class OrderIndex:
             return
         connection = self._connected()
         try:
-            known = set(connection.execute("SELECT event, since FROM journals"))
+            known = set(connection.execute("SELECT event, since, mark FROM journals"))
             for name, journals in closed.items():
                 for since, path in journals:
-                    if (name, since) not in known:
-                        _add(connection, name, since, path)
+                    each = name, since, _mark(path)
+                    # One that has its second name only, and still grows, is none of them yet.
+                    if each not in known and not path.samefile(self._directory / f"{name}.jsonl"):
+                        _add(connection, each, path)
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from error
         finally:
@@ -182,16 +186,27 @@ class OrderIndex:
         return Damaged(f"{self._file.name} cannot be used ({error}): stop the service and remove it, it is made again")
 
 
-def _add(connection: sqlite3.Connection, name: str, since: int, path: Path) -> None:
-    """Add the orders of one closed journal, all or none."""
+def _mark(path: Path) -> int:
+    """Return what tells a journal from one of the same name: the CRC-32 of how it begins, which says when that was."""
+    descriptor = private(path, os.O_RDONLY)
+    try:
+        return crc32(os.pread(descriptor, LINE_BYTES_MAX, 0))
+    finally:
+        os.close(descriptor)
+
+
+def _add(connection: sqlite3.Connection, journal: tuple[str, int, int], path: Path) -> None:
+    """Add the orders of one closed journal, all or none, and forget those of another one of its name."""
     text = path.read_bytes()
     connection.execute("BEGIN IMMEDIATE")
     try:
-        added = connection.execute("INSERT OR IGNORE INTO journals (event, since) VALUES (?, ?)", (name, since))
-        if added.rowcount:
+        if not connection.execute("SELECT 1 FROM journals WHERE (event, since, mark) = (?, ?, ?)", journal).fetchone():
+            old = "(SELECT id FROM journals WHERE (event, since) = (?, ?))"
+            connection.execute(f"DELETE FROM orders WHERE journal = {old}", journal[:2])  # noqa: S608  # ours alone
+            added = connection.execute("INSERT OR REPLACE INTO journals (event, since, mark) VALUES (?, ?, ?)", journal)
             orders, _ = _orders(text, START)
             rows = ((bytes.fromhex(order.decode()), added.lastrowid, start) for order, start in orders)
-            connection.executemany("INSERT OR IGNORE INTO orders VALUES (?, ?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO orders VALUES (?, ?, ?)", rows)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -19,7 +19,7 @@ from service.stores import fencing
 from service.stores import journal as journals
 from service.stores.document import private, read, rendered, replace, understood
 from service.stores.fencing import LINE_BYTES_MAX, Place
-from service.stores.journal import CLOSED, appending, begun, close, opening, path_of
+from service.stores.journal import CLOSED, appending, begun, close, closed, opening, path_of
 from service.stores.replay import CAPACITY_MAX, Refused, replayed, verified
 from service.stores.sealed import unseal
 
@@ -53,28 +53,35 @@ def prepare(directory: Path, owner: str, *, verify: bool = False) -> Claimed:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         claimed = Claimed(directory, _claim(directory, owner))
-        files = (path for kind in ("*.json", "*.jsonl") for path in directory.glob(kind))
-        names = {path.stem for path in files if not CLOSED.fullmatch(path.name)}
-        if not names:
-            begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
-        left = READ_BYTES_MAX
-        for name in sorted(names or {NEW_EVENT.name}):
-            if not EVENT_NAME.fullmatch(name):
-                raise Refused(
-                    f"{directory / name}.json: an event's name has only a-z, 0-9 and '-', at most 64; rename it"
-                )
-            document = directory / f"{name}.json"
-            if verify and path_of(document).exists():
-                verified(path_of(document))
-            mended, read = _made_whole(document, left)
-            claimed.mended += mended
-            left -= read
-        for path in (path for kind in ("*.tmp", "*.lease*") for path in directory.glob(kind)):
-            if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
-                path.unlink()
+        try:
+            _all_made_whole(claimed, verify=verify)
+        except BaseException:
+            os.close(claimed.descriptor)
+            raise
     except OSError as error:
         raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
     return claimed
+
+
+def _all_made_whole(claimed: Claimed, *, verify: bool) -> None:
+    directory, earlier = claimed.directory, closed(claimed.directory)
+    files = (path for kind in ("*.json", "*.jsonl") for path in directory.glob(kind))
+    names = {path.stem for path in files if not CLOSED.fullmatch(path.name)} | earlier.keys()
+    if not names:
+        begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
+    left = READ_BYTES_MAX
+    for name in sorted(names or {NEW_EVENT.name}):
+        if not EVENT_NAME.fullmatch(name):
+            raise Refused(f"{directory / name}.json: an event's name has only a-z, 0-9 and '-', at most 64; rename it")
+        document = directory / f"{name}.json"
+        if verify and path_of(document).exists():
+            verified(path_of(document))
+        mended, read = _made_whole(document, left, earlier.get(name, []))
+        claimed.mended += mended
+        left -= read
+    for path in (path for kind in ("*.tmp", "*.lease*") for path in directory.glob(kind)):
+        if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
+            path.unlink()
 
 
 def _claim(directory: Path, owner: str) -> int:
@@ -93,8 +100,8 @@ def _claim(directory: Path, owner: str) -> int:
     return descriptor
 
 
-def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
-    """Make an event's document and journal agree.
+def _made_whole(document: Path, left: int, earlier: list[tuple[int, Path]]) -> tuple[list[str], int]:
+    """Make an event's document and journal agree. ``earlier`` are its closed journals.
 
     Return what had to be mended, one sentence each, and how many bytes were read, of which ``left`` are better not
     exceeded.
@@ -103,6 +110,11 @@ def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
     text = read(document) if document.exists() else b""
     count = _seed(text)
     if not journal.exists():
+        if earlier:
+            raise Refused(
+                f"{journal} is missing, but {earlier[-1][1].name} records sales of this event: restore the journal, or "
+                f"remove {document.stem}.*.jsonl too to start anew"
+            )
         if count is None:
             raise Refused(
                 f'{document} starts no event: expected {{"count": 10}}, with a whole number from 0 to {CAPACITY_MAX}; '
@@ -112,6 +124,7 @@ def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
         return [], 0
     length = journal.stat().st_size
     event, place, size, since, start = _replayed(journal, text, left)
+    between = _between(journal, since, earlier)
     if count is not None and (event.version, event.capacity) != (0, count):
         raise Refused(
             f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
@@ -129,9 +142,22 @@ def _made_whole(document: Path, left: int) -> tuple[list[str], int]:
         _refuse_if_ahead(document, text, event)
         replace(document, rendered(event, since, size))
         mended.append(f"{document.name}: brought up to version {event.version} from the journal")
-    if place.fence and size >= journals.JOURNAL_BYTES_MAX:  # while they sell with fences, nobody may close it
+    # While they sell with fences, nobody may close it.
+    if between or (place.fence and size >= journals.JOURNAL_BYTES_MAX):
         replace(document, rendered(event, event.version, close(journal, since, event)))
     return mended, length - start
+
+
+def _between(journal: Path, since: int, earlier: list[tuple[int, Path]]) -> bool:
+    """Tell whether somebody died while closing the journal. Raises ``Refused`` where a closed one does not fit."""
+    between = bool(earlier) and earlier[-1][1].samefile(journal)
+    for began, path in earlier[: -1 if between else None]:
+        if began >= since:
+            raise Refused(
+                f"{path} does not come before {journal.name}, so it is of an event that was started anew: remove "
+                f"it, or restore the journal that belongs to it"
+            )
+    return between
 
 
 def _replayed(journal: Path, text: bytes, left: int) -> tuple[Event, Place, int, int, int]:
