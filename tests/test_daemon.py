@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from multiprocessing.connection import wait
@@ -174,17 +175,22 @@ def test_it_ends_when_all_it_serves_are_gone_and_not_before(told: Told) -> None:
         worker = os.fork()
         if worker == 0:
             signal.pause()
-        os.write(writer, f"{worker}\n".encode())
+        os.write(writer, f"{worker} {beside.pid}\n".encode())
         signal.pause()
-    worker = int(os.read(reader, 100))
-    assert told.heard() == "begun"
-    os.kill(master, signal.SIGKILL)
-    os.waitpid(master, 0)
-    assert not wait([told.reader], 0.2)
-    os.kill(worker, signal.SIGKILL)
-    assert told.heard() == "gone"
-    os.close(reader)
-    os.close(writer)
+    worker, left = (os.pidfd_open(int(pid)) for pid in os.read(reader, 100).split())
+    try:
+        assert told.heard() == "begun"
+        os.kill(master, signal.SIGKILL)
+        os.waitpid(master, 0)
+        assert not wait([told.reader], 0.2)
+        signal.pidfd_send_signal(worker, signal.SIGKILL)
+        assert told.heard() == "gone"
+    finally:
+        for process in (worker, left):
+            with contextlib.suppress(ProcessLookupError):  # it has ended, as it should
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        for descriptor in (worker, left, reader, writer):
+            os.close(descriptor)
 
 
 def test_it_does_not_run_what_the_master_must_let_go_of_after_it_has_begun(told: Told) -> None:

@@ -206,6 +206,18 @@ def test_without_a_writer_nothing_leaves_the_queue(door: Door, desks: Desks) -> 
     assert desk.batches == [["served"], ["found"]]
 
 
+def test_a_pipe_to_a_writer_that_has_gone_is_no_turn(door: Door, desks: Desks) -> None:
+    """So nobody is taken from the queue for it, where each can still leave at its own deadline."""
+    line = line_to(door)
+    desk = desks()
+    assert line.ask(buying(event="1")) == NoSuchEvent("1")
+    with line._turn(wait=False):  # noqa: SLF001  # what the queue asks for
+        pass
+    desk.close()
+    with pytest.raises(Busy), line._turn(wait=False):  # noqa: SLF001  # as above
+        pass
+
+
 def test_who_waits_goes_to_the_next_writer(door: Door, desks: Desks, asking: Ask) -> None:
     """The pipe of the last one has broken while it was idle: nobody is told anything but a reply."""
     line = line_to(door)

@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from service.app import create_app
+from service.daemon import END_S
 from service.modes.single_writer import SingleWriter
 from service.pipes import Pipes
 from service.producer import Producer
@@ -182,6 +183,20 @@ def test_it_is_gone_after_sigterm_with_everything_on_disk(
     log = (tmp_path / "service-1" / "service.log").read_text()
     assert log.splitlines()[-1] == "turnstile: stopped"
     assert "killed" not in log
+
+
+def test_one_that_cannot_end_is_killed_at_the_end(served: Callable[..., Service], tmp_path: Path) -> None:
+    """The master waits for it, within a bound: a paused one would otherwise keep the data for ever."""
+    service = served("single_writer")
+    os.kill(writer(service), signal.SIGSTOP)
+    service.process.terminate()
+    assert service.process.wait(END_S + PATIENCE_S) == 0
+    assert alive_of(service.process.pid) == []
+    log = (tmp_path / "service-1" / "service.log").read_text()
+    assert log.splitlines()[-2:] == [
+        f"turnstile: ticket-writer did not end within {END_S:g} s, so it was killed",
+        "turnstile: stopped",
+    ]
 
 
 def test_it_is_gone_after_sigkill_of_the_master(served: Callable[..., Service], tmp_path: Path) -> None:
