@@ -232,3 +232,26 @@ def test_a_full_disk_sells_nothing_and_leaves_nothing_half_done(counter: Counter
     assert journal.read_bytes() == before
     assert not list(counter.directory.glob("*.tmp"))
     assert sell(mode).version == 2
+
+
+def test_a_document_covers_whole_lines_whoever_else_writes(counter: Counter) -> None:
+    """Somebody appends between the look at the journal's end and the write, as nobody is kept out: the document still
+    ends where a line ends, and the next one reads on from there.
+    """
+    mode = counter.opened("no_lock")
+    stranger = seal(
+        {"version": 1, "order": buying().order, "event": "default", "count": 9, "buyer": "of another length"}
+    )
+    write = os.write
+
+    def late(descriptor: int, text: bytes) -> int:
+        with (counter.directory / "default.jsonl").open("ab") as other:
+            other.write(stranger)
+        return write(descriptor, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", late)
+        sell(mode)
+    whole = (counter.directory / "default.jsonl").read_bytes()
+    assert document.parsed(counter.directory / "default.json")[2] == len(whole)
+    assert sell(mode).version == 2

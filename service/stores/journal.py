@@ -125,7 +125,8 @@ def append(descriptor: int, lines: bytes) -> int:
         except OSError as error:
             raise Unknown("part of it was written and could not be taken back") from error
         raise OSError(errno.ENOSPC, "no room in the journal")
-    return start + written
+    # Not where it was to begin: somebody whom nobody kept out may have written in between.
+    return os.lseek(descriptor, 0, os.SEEK_CUR)
 
 
 def changes(journal: Path, after: int) -> Iterator[bytes]:

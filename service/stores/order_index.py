@@ -12,6 +12,7 @@ import os
 import re
 import sqlite3
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ ORDERS_MAX = 250_000
 """Most orders that a worker keeps in memory, of all events together: some 50 MB. The least asked for go first."""
 EVENTS_FEW = 16
 BUSY_S = 60.0
+TRIES_MAX, TRY_S = 200, 0.01
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS journals (id INTEGER PRIMARY KEY, event TEXT, since INTEGER, mark INTEGER,
     UNIQUE (event, since));
@@ -173,13 +175,16 @@ class OrderIndex:
             # Only ever before SQLite opens it: to close a file of one's own gives up all its locks in this process.
             os.close(private(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            # It can be made again, but must never be half made: WAL with fsync at its checkpoints holds that.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.executescript(SCHEMA)
-        except sqlite3.DatabaseError as error:
-            raise self._unusable(error) from error
+        for left in reversed(range(TRIES_MAX)):
+            try:
+                # It can be made again, but must never be half made: WAL with fsync at its checkpoints holds that.
+                connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {SCHEMA}")
+                break
+            except sqlite3.DatabaseError as error:
+                # While another one switches a new file to WAL, SQLite does not wait by itself.
+                if not left or not isinstance(error, sqlite3.OperationalError):
+                    raise self._unusable(error) from error
+                time.sleep(TRY_S)
         return connection
 
     def _unusable(self, error: sqlite3.DatabaseError) -> Damaged:
