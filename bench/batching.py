@@ -16,13 +16,14 @@ from bench.disk import fsync_ms
 from service import __main__ as program
 from service import catalogue
 from service.committer import Committer
+from service.later import awaited
 from service.mode import Claim
 from service.rules import Event, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.mode import Decide
+    from service.mode import Answer, Decide, Leave
     from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
 
@@ -43,10 +44,13 @@ class Batching:
     def open(self) -> None:
         self.store.open()
         self._pause_s = fsync_ms(self.store.directory) / 1e3
-        self._committer = Committer(_free, self._answer)
+        self._committer: Committer[Command] = Committer(_free, self._answer)
 
     def execute(self, command: Command) -> Reply:
-        return self._committer.ask(command, self._wait_s)
+        return awaited(self.begin, command, self._wait_s)
+
+    def begin(self, command: Command, answer: Answer) -> Leave:
+        return self._committer.begin(command, answer)
 
     def _answer(self, commands: Sequence[Command]) -> list[Reply]:
         time.sleep(self._pause_s)

@@ -106,7 +106,7 @@ def orders(clocks: Clocks, data: Path, count: int) -> list[dict[str, int]]:
             (wire, "buy", clocks.timed("validate", wire.buy)),
             (wire, "replied", clocks.timed("render", wire.replied)),
             (app, "_sent", clocks.timed("render", app._sent)),  # noqa: SLF001  # as above
-            (Committer, "ask", clocks.timed("queue", Committer.ask)),
+            (Committer, "begin", clocks.timed("queue", Committer.begin)),
             (group_commit, "flock", clocks.timed_turn(flock)),
             (JsonFile, "read", clocks.timed("read", JsonFile.read)),
             (JsonFile, "write_all", clocks.timed("write", JsonFile.write_all)),

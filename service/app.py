@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import hmac
 import json
+import logging
 import os
 import secrets
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import flask
+from flask.logging import default_handler
 from werkzeug.exceptions import HTTPException
 
 from service import wire
-from service.mode import Busy, Damaged, NotWritten, Unknown
+from service.later import LATER, Later
+from service.mode import Busy, Damaged, NotWritten, Unknown, begin_of
 from service.rules import NoSuchEvent, order_id
 from service.wire import Problem, Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from werkzeug.datastructures import Headers
 
-    from service.mode import Mode
-    from service.rules import Buy
+    from service.mode import Answer, Leave, Mode
+    from service.rules import Buy, Reply
     from service.settings import Settings
 
 DEFAULT_EVENT = "default"
 VERSION_DIGITS_MAX = 18
 ENCODER = json.JSONEncoder(separators=(",", ":"))
+LOG = logging.getLogger("turnstile")
+LOG.addHandler(default_handler)
 
 
 class _Sent(flask.Response):
@@ -36,25 +45,48 @@ class _Sent(flask.Response):
         return self.headers  # werkzeug would look for what there is to complete: 25 us of 450
 
 
+class _Awaited(flask.Response):
+    """A response that is made when the outcome is there. The headers that it has by then are added to it."""
+
+    def __init__(self, begin: Callable[[Answer], Leave], wait_s: float) -> None:
+        super().__init__()
+        self.headers.clear()
+        self._begin = begin
+        self._wait_s = wait_s
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Later:
+        def respond(outcome: Reply | Exception) -> Iterable[bytes]:
+            made = _problem(outcome) if isinstance(outcome, Exception) else _replied(outcome)
+            made.headers.extend(self.headers)
+            return made(environ, start_response)
+
+        return Later(self._begin, self._wait_s, respond)
+
+
 def create_app(mode: Mode, settings: Settings) -> flask.Flask:
     """Return the application that sells through ``mode``. ``mode.open()`` must have run before the first request."""
     app = flask.Flask("turnstile", static_folder=None)
     app.url_map.redirect_defaults = False  # else /events/default/buy answers 308, and every order costs two calls
-    _add_counter(app, mode)
+    _add_counter(app, mode, settings)
     _add_back_office(app, mode, settings)
     if settings.harness:
         _add_harness(app)
-    _add_problems(app)
+    app.register_error_handler(HTTPException, _route_problem)
+    app.register_error_handler(Exception, _problem)
     return app
 
 
-def _add_counter(app: flask.Flask, mode: Mode) -> None:
+def _add_counter(app: flask.Flask, mode: Mode, settings: Settings) -> None:
     """What a buyer asks for."""
+    begin = begin_of(mode)
 
     @app.post("/buy", defaults={"event": DEFAULT_EVENT})
     @app.post("/events/<event>/buy")
     def buy(event: str) -> flask.Response:
-        return _sent(wire.replied(mode.execute(_command(event))))
+        command = _command(event)
+        if begin and LATER in flask.request.environ:
+            return _Awaited(partial(begin, command), settings.wait_s)
+        return _sent(wire.replied(mode.execute(command)))
 
     @app.get("/tickets", defaults={"event": DEFAULT_EVENT})
     @app.get("/events/<event>")
@@ -116,6 +148,13 @@ def _body() -> bytes:
     return body
 
 
+def _replied(reply: Reply) -> flask.Response:
+    try:
+        return _sent(wire.replied(reply))
+    except Problem as problem:
+        return _problem(problem)
+
+
 def _sent(response: Response) -> flask.Response:
     headers = {"Content-Type": response.content_type, **response.headers}
     return _Sent(f"{ENCODER.encode(response.body)}\n", response.status, headers)
@@ -143,51 +182,38 @@ def _add_harness(app: flask.Flask) -> None:
         return _sent(Response(HTTPStatus.OK, {"order": command.order, "quantity": command.quantity}))
 
 
-def _add_problems(app: flask.Flask) -> None:
+def _problem(error: Exception) -> flask.Response:
     """Every failure is definite or it is not: 4xx and 503 mean *certainly not done*, 500 means *unknown*."""
-
-    @app.errorhandler(Problem)
-    def problem(error: Problem) -> flask.Response:
-        return _sent(error.response())
-
-    @app.errorhandler(Busy)
-    def busy(error: Busy) -> flask.Response:
-        return problem(Problem(503, "busy", f"{error}; try again"))
-
-    @app.errorhandler(NotWritten)
-    def not_written(error: NotWritten) -> flask.Response:
-        app.logger.error("%s", error)
-        return problem(Problem(503, "not-written", f"{error}; try again later"))
-
-    @app.errorhandler(Damaged)
-    def damaged(error: Damaged) -> flask.Response:
-        app.logger.error("%s", error)
-        return problem(Problem(500, "torn-read", "the ticket store held something that nobody wrote whole"))
-
-    @app.errorhandler(Unknown)
-    def unknown(error: Unknown) -> flask.Response:
-        app.logger.error("%s", error)
-        return problem(Problem(500, "unknown-outcome", f"{error}: look whether it was done"))
-
-    @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> flask.Response:
-        sent = problem(_route_problem(error))
-        if allowed := getattr(error, "valid_methods", None):
-            sent.headers["Allow"] = ", ".join(sorted(allowed))
-        return sent
-
-    @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> flask.Response:
-        app.logger.error("unforeseen", exc_info=error)
-        return problem(Problem(500, "unknown-outcome", "something unforeseen happened: look whether it was done"))
+    match error:
+        case Problem():
+            return _sent(error.response())
+        case Busy():
+            return _sent(Problem(503, "busy", f"{error}; try again").response())
+        case NotWritten():
+            LOG.error("%s", error)
+            return _sent(Problem(503, "not-written", f"{error}; try again later").response())
+        case Damaged():
+            LOG.error("%s", error)
+            detail = "the ticket store held something that nobody wrote whole"
+            return _sent(Problem(500, "torn-read", detail).response())
+        case Unknown():
+            LOG.error("%s", error)
+            return _sent(Problem(500, "unknown-outcome", f"{error}: look whether it was done").response())
+    LOG.error("unforeseen", exc_info=error)
+    detail = "something unforeseen happened: look whether it was done"
+    return _sent(Problem(500, "unknown-outcome", detail).response())
 
 
-def _route_problem(error: HTTPException) -> Problem:
-    """Return the problem for what the web framework itself refuses."""
+def _route_problem(error: HTTPException) -> flask.Response:
+    """Return the response for what the web framework itself refuses."""
     place = f"{flask.request.method} {flask.request.path[:100]!r}"
-    if error.code == HTTPStatus.NOT_FOUND:
-        return Problem(404, "not-found", f"there is no route {place}: expected one such as GET /tickets or POST /buy")
-    if error.code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
-        return Problem(405, "method-not-allowed", f"there is no route {place}: expected {allowed} there")
-    return Problem(error.code or 500, "bad-request", error.description or error.name)
+    allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    match error.code:
+        case HTTPStatus.NOT_FOUND:
+            detail = f"there is no route {place}: expected one such as GET /tickets or POST /buy"
+            return _problem(Problem(404, "not-found", detail))
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            sent = _problem(Problem(405, "method-not-allowed", f"there is no route {place}: expected {allowed} there"))
+            sent.headers["Allow"] = allowed
+            return sent
+    return _problem(Problem(error.code or 500, "bad-request", error.description or error.name))

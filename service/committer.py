@@ -10,78 +10,84 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from service.later import too_late
 from service.mode import Busy
+
+T = TypeVar("T")
+"""An order: the command, and what is to be known of it."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
-    from service.rules import Command, Reply
+    from service.mode import Answer, Leave
+    from service.rules import Reply
 
     class Turn(Protocol):
         """What keeps all other writers out: until it is their turn, or else ``Busy`` at once."""
 
         def __call__(self, *, wait: bool) -> AbstractContextManager[object]: ...
 
-    Commit = Callable[[Sequence[Command]], Sequence[Reply | Exception]]
+    Commit = Callable[[Sequence[T]], Sequence[Reply | Exception]]
 
 BATCH_ORDERS_MAX = 256
 WAITING_ORDERS_MAX = 4096
 """Most orders in the queue, those included that have left it and were not yet swept out."""
 IDLE_S = 10.0
 """A thread that has had nothing to do for so long ends, so that a thousand events do not keep a thousand threads."""
-HAND_OVER_S = 0.02
-"""The least that an order waits: what it takes to be handed to the thread and back, however short its patience."""
 
 
-class _Waiting:
-    """An order in the queue. Whoever gets ``claimed`` first has it: the thread that takes it, or the order that leaves.
+class _Waiting(Generic[T]):
+    """An order in the queue. Whoever claims it first has it: the thread that takes it, or the order that leaves."""
 
-    Two bare locks do what a ``Future`` does, in a fifth of the time.
-    """
+    __slots__ = ("_claimed", "answer", "asked")
 
-    __slots__ = ("claimed", "command", "done", "outcome")
+    def __init__(self, asked: T, answer: Answer) -> None:
+        self.asked = asked
+        self.answer = answer
+        self._claimed = threading.Lock()
 
-    def __init__(self, command: Command) -> None:
-        self.command = command
-        self.claimed = threading.Lock()
-        self.done = threading.Lock()
-        self.done.acquire()
-        self.outcome: Reply | Exception
+    def claim(self) -> bool:
+        return self._claimed.acquire(blocking=False)
 
 
-class Committer:
+class Committer(Generic[T]):
     """A queue of orders, and the thread that commits them. Make it in each worker, after the fork."""
 
-    def __init__(self, turn: Turn, commit: Commit, waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
+    def __init__(self, turn: Turn, commit: Commit[T], waiting_orders_max: int = WAITING_ORDERS_MAX) -> None:
         """``commit`` makes a batch durable and returns its replies in order. An exception among them is its order's."""
         self._turn = turn
         self._commit = commit
-        self._waiting: queue.Queue[_Waiting] = queue.Queue(waiting_orders_max)
+        self._waiting: queue.Queue[_Waiting[T]] = queue.Queue(waiting_orders_max)
         self._inside = threading.Lock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def ask(self, command: Command, wait_s: float) -> Reply:
-        """Commit ``command``, together with others, and return its reply. Raises ``Busy`` or what ``commit`` raised."""
-        outcome = self._alone(command)
-        if outcome is None:
-            outcome = self._queued(_Waiting(command), wait_s)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    def begin(self, asked: T, answer: Answer) -> Leave:
+        """Put an order in the queue, or commit it here if it is alone. Raises ``Busy`` when the queue is full."""
+        outcome = self._alone(asked)
+        if outcome is not None:
+            answer(outcome)
+            return too_late
+        order = _Waiting(asked, answer)
+        try:
+            self._waiting.put_nowait(order)
+        except queue.Full:
+            raise Busy(0) from None
+        self._have_a_thread(order)
+        return order.claim
 
-    def _alone(self, command: Command) -> Reply | Exception | None:
-        """Commit ``command`` in its own thread, if nobody waits and the turn is free."""
+    def _alone(self, asked: T) -> Reply | Exception | None:
+        """Commit an order in its own thread, if nobody waits and the turn is free."""
         if not self._waiting.empty() or not self._inside.acquire(blocking=False):
             return None
         ours = False
         try:
             with self._turn(wait=False):
                 ours = True
-                return self._commit([command])[0]
+                return self._commit([asked])[0]
         except Busy:
             if ours:
                 raise
@@ -89,26 +95,14 @@ class Committer:
         finally:
             self._inside.release()
 
-    def _queued(self, order: _Waiting, wait_s: float) -> Reply | Exception:
-        try:
-            self._waiting.put_nowait(order)
-        except queue.Full:
-            raise Busy(0) from None
-        self._have_a_thread(order)
-        if not order.done.acquire(timeout=max(wait_s, HAND_OVER_S)):
-            if order.claimed.acquire(blocking=False):
-                raise Busy(wait_s)
-            order.done.acquire()
-        return order.outcome
-
-    def _have_a_thread(self, order: _Waiting) -> None:
+    def _have_a_thread(self, order: _Waiting[T]) -> None:
         with self._starting:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="committer", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # the machine has no room for one more
-                    order.claimed.acquire(blocking=False)  # it stays in the queue, and whoever finds it passes it over
+                    order.claim()  # it stays in the queue, and whoever finds it passes it over
                     raise Busy(0) from None
                 self._thread = thread
 
@@ -136,20 +130,19 @@ class Committer:
                 outcomes = [error] * len(batch)
             # Outside again: the next batch, of this worker or another, need not wait for these answers.
             for order, outcome in zip(batch, outcomes, strict=True):
-                order.outcome = outcome
-                order.done.release()
+                order.answer(outcome)
 
-    def _taken(self, first: _Waiting) -> list[_Waiting]:
+    def _taken(self, first: _Waiting[T]) -> list[_Waiting[T]]:
         """Take the orders that wait, but for those that have left."""
         batch = [first]
         while len(batch) < BATCH_ORDERS_MAX and not self._waiting.empty():
             batch.append(self._waiting.get())  # nobody else gets from it
-        return [each for each in batch if each.claimed.acquire(blocking=False)]
+        return [each for each in batch if each.claim()]
 
-    def _outcomes(self, batch: Sequence[_Waiting]) -> Sequence[Reply | Exception]:
+    def _outcomes(self, batch: Sequence[_Waiting[T]]) -> Sequence[Reply | Exception]:
         if not batch:
             return []
         try:
-            return self._commit([order.command for order in batch])
+            return self._commit([order.asked for order in batch])
         except Exception as error:  # noqa: BLE001  # the batch fails as one, and the thread goes on
             return [error] * len(batch)

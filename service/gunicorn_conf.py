@@ -103,7 +103,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
         "bind": f"fd://{bound.detach()}",  # gunicorn closes it: from here on the socket is its own
         "workers": settings.workers,
         "threads": settings.threads,
-        "worker_class": "gthread",
+        "worker_class": "service.worker.Worker",
         "post_fork": post_fork,
         "when_ready": when_ready,
         "on_exit": on_exit,

@@ -11,6 +11,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from service.later import too_late
 from service.mode import Busy
 from service.turns import Turns
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from service.mode import Leave
     from service.turns import Place
 
 T = TypeVar("T")
@@ -28,21 +30,19 @@ IDLE_S = 10.0
 class _Standing(Generic[T]):
     """Somebody in line. Whoever gets ``claimed`` first has it: the thread whose turn it is, or the one who leaves."""
 
-    __slots__ = ("claimed", "done", "outcome", "place", "work")
+    __slots__ = ("answer", "claimed", "place", "work")
 
-    def __init__(self, place: Place, work: Callable[[], T]) -> None:
+    def __init__(self, place: Place, work: Callable[[], T], answer: Callable[[T | Exception], None]) -> None:
         self.place = place
         self.work = work
+        self.answer = answer
         self.claimed = threading.Lock()
-        self.done = threading.Lock()
-        self.done.acquire()
-        self.outcome: T | Exception
 
-    def told(self) -> T:
-        """Return what the work returned, or raise what it raised."""
-        if isinstance(self.outcome, Exception):
-            raise self.outcome
-        return self.outcome
+    def leave(self) -> bool:
+        left = self.claimed.acquire(blocking=False)
+        if left:
+            self.place.give_up()
+        return left
 
 
 class Line(Generic[T]):
@@ -54,25 +54,22 @@ class Line(Generic[T]):
         self._standing: queue.SimpleQueue[_Standing[T]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def run(self, work: Callable[[], T], wait_s: float) -> T:
-        """Do ``work`` when all who came before have left. Raises ``Busy`` after ``wait_s``, or what the work raised."""
+    def begin(self, work: Callable[[], T], answer: Callable[[T | Exception], None]) -> Leave:
+        """Stand in line, or do ``work`` here if nobody is before. Raises ``Busy`` when too many stand there."""
         with self._arriving:  # else two might stand here in another order than that of their numbers
             place = self._turns.take()
             first = place.first()
             if not first:
-                standing = _Standing(place, work)
+                standing = _Standing(place, work, answer)
                 self._stand(standing)
-        if first:
-            try:
-                return work()
-            finally:
-                place.leave()
-        if not standing.done.acquire(timeout=wait_s):
-            if standing.claimed.acquire(blocking=False):
-                place.give_up()
-                raise Busy(wait_s)
-            standing.done.acquire()
-        return standing.told()
+        if not first:
+            return standing.leave
+        try:
+            outcome = work()
+        finally:
+            place.leave()
+        answer(outcome)
+        return too_late
 
     def _stand(self, standing: _Standing[T]) -> None:
         if self._thread is None:
@@ -100,12 +97,17 @@ class Line(Generic[T]):
                 if self._idle():
                     return
                 continue
+            outcome: T | Exception
+            stays = False
             try:
                 standing.place.sleep()
-                if standing.claimed.acquire(blocking=False):
-                    standing.outcome = standing.work()
+                stays = standing.claimed.acquire(blocking=False)
+                if stays:
+                    outcome = standing.work()
             except Exception as error:  # noqa: BLE001  # it goes to the one who waits for it, and the thread goes on
-                standing.outcome = error
+                outcome = error
+                stays = stays or standing.claimed.acquire(blocking=False)
             finally:
                 standing.place.leave()
-            standing.done.release()
+            if stays:
+                standing.answer(outcome)

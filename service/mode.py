@@ -23,6 +23,15 @@ Wait = Literal["does not wait", "polls", "sleeps in the kernel", "queues", "retr
 Decide = Callable[[Page, Command], Decision]
 """``rules.decide`` with the clock bound, and with the pause of ``think_s`` before it."""
 
+Answer = Callable[[Reply | Exception], None]
+"""What is called once with the outcome of a command, in whatever thread has it. It must not raise, nor wait."""
+
+Leave = Callable[[], bool]
+"""Leave the queue. True: certainly nothing was done, and nothing will be answered. False: it is too late for that."""
+
+Begin = Callable[[Command, Answer], Leave]
+"""Begin a command, and return without its outcome. What is raised is the outcome, and nothing will be answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -77,6 +86,12 @@ class Mode(Protocol):
 
     def execute(self, command: Command) -> Reply:
         """Run one command as if it were alone. Raises ``Busy``, ``NotWritten``, ``Damaged`` or ``Unknown``."""
+
+
+def begin_of(mode: object) -> Begin | None:
+    """Return how ``mode`` begins a command without waiting for it. Modes without a queue of orders cannot."""
+    begin: Begin | None = getattr(mode, "begin", None)
+    return begin
 
 
 class Busy(Exception):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from service.mode import Answer, Leave
     from service.pipes import Noted, Pipes
     from service.rules import Command, Reply
 
@@ -47,17 +48,12 @@ class Producer:
         self._wait_s = wait_s
         self._noted = noted
         self._answer_s = pause_s + ANSWER_S
-        self._until: dict[str, float] = {}
         self._pipe: Connection | None = None
-        self._committer = Committer(self._turn, self._exchange, waiting_orders_max)
+        self._committer: Committer[Asked] = Committer(self._turn, self._exchange, waiting_orders_max)
 
-    def ask(self, command: Command) -> Reply:
-        """Return the writer's reply. Raises ``Busy``, ``NotWritten``, ``Damaged`` or ``Unknown``."""
-        self._until[command.order] = time.monotonic() + self._wait_s + WAY_S
-        try:
-            return self._committer.ask(command, self._wait_s)
-        finally:
-            del self._until[command.order]
+    def begin(self, command: Command, answer: Answer) -> Leave:
+        """Begin an order. Its outcome is the writer's reply, ``Busy``, ``NotWritten``, ``Damaged`` or ``Unknown``."""
+        return self._committer.begin(Asked(command, time.monotonic() + self._wait_s + WAY_S), answer)
 
     @contextmanager
     def _turn(self, *, wait: bool) -> Iterator[None]:
@@ -69,9 +65,8 @@ class Producer:
             if self._pipe:
                 self._pipes.give_back(self._pipe)
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Reply | Exception]:
+    def _exchange(self, asked: Sequence[Asked]) -> list[Reply | Exception]:
         """Send a batch and wait for its answers."""
-        asked = [Asked(command, self._until[command.order]) for command in commands]
         last = max(each.until for each in asked)
         pipe = self._sent(asked, last)
         # An order that begins in time shares its batch with others that begin ``wait_s`` later at most.
@@ -86,7 +81,7 @@ class Producer:
         self._noted.update(noted)
         return [Busy(self._wait_s) if isinstance(answer, Late) else answer for answer in answers]
 
-    def _sent(self, asked: list[Asked], deadline: float) -> Connection:
+    def _sent(self, asked: Sequence[Asked], deadline: float) -> Connection:
         for _ in range(PIPES_MAX):
             pipe = self._pipe = self._pipe or self._taken(deadline)
             try:

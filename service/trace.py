@@ -12,16 +12,19 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from service.daemon import daemons_of
+from service.mode import begin_of
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from service.mode import Claim, Decide, Mode, Store
+    from service.mode import Answer, Begin, Claim, Decide, Leave, Mode, Store
     from service.rules import Command, Decision, Page, Reply
 
 
@@ -66,6 +69,8 @@ class Traced:
         self.name: str = mode.name
         self.claim: Claim = mode.claim
         self.daemons = daemons_of(mode)
+        begin = begin_of(mode)
+        self.begin: Begin | None = begin and partial(self._begin, begin)
 
     @property
     def store(self) -> Store:
@@ -81,6 +86,19 @@ class Traced:
         try:
             return self._mode.execute(command)
         finally:
-            line = {"order": command.order, "worker": os.getpid(), "asked": asked, "left": time.monotonic_ns()}
-            line |= self._store.noted.pop(command.order, {})
+            self._note(command, asked)
+
+    def _begin(self, begin: Begin, command: Command, answer: Answer) -> Leave:
+        asked = time.monotonic_ns()
+
+        def noted(outcome: Reply | Exception) -> None:
+            self._note(command, asked)
+            answer(outcome)
+
+        return begin(command, noted)
+
+    def _note(self, command: Command, asked: int) -> None:
+        line = {"order": command.order, "worker": os.getpid(), "asked": asked, "left": time.monotonic_ns()}
+        line |= self._store.noted.pop(command.order, {})
+        with suppress(OSError):  # a full disk: the order has its outcome all the same
             os.write(self._file, f"{json.dumps(line)}\n".encode())

@@ -15,6 +15,7 @@ import pytest
 from service import committer
 from service.committer import Committer
 from service.flock import flock
+from service.later import awaited
 from service.mode import Busy, NotWritten
 from service.rules import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
 from tests.counter import Counter, buying, look, sell
@@ -66,16 +67,16 @@ def nothing(name: str) -> Reply:
     return NoSuchEvent(name)
 
 
-def waits(queue: Committer, number: int) -> bool:
+def waits(queue: Committer[Buy], number: int) -> bool:
     """Tell whether ``number`` orders wait behind the one at the door."""
     return queue._waiting.qsize() == number  # noqa: SLF001  # nothing else tells
 
 
-def ask_all(queue: Committer, number: int) -> list[Asking]:
+def ask_all(queue: Committer[Buy], number: int) -> list[Asking]:
     """Ask for ``number`` orders while the first of all stands at the door, and return when all of them wait."""
     asking = []
     for each in range(number):
-        asking.append(Asking(partial(queue.ask, buying(event=str(each)), PATIENCE_S)))
+        asking.append(Asking(partial(awaited, queue.begin, buying(event=str(each)), PATIENCE_S)))
         until(partial(waits, queue, each + 1))
     return asking
 
@@ -89,7 +90,7 @@ def test_all_who_wait_are_committed_together_and_each_gets_its_own_reply() -> No
         return [nothing(command.event) for command in commands]
 
     queue = Committer(door.turn, commit)
-    first = Asking(lambda: queue.ask(buying(event="0"), PATIENCE_S))
+    first = Asking(lambda: awaited(queue.begin, buying(event="0"), PATIENCE_S))
     assert door.asked.wait(PATIENCE_S)
     others = ask_all(queue, 5)
     door.open.set()
@@ -108,7 +109,7 @@ def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         return [nothing(command.event) for command in commands]
 
     queue = Committer(door.turn, commit)
-    first = Asking(lambda: queue.ask(buying(), PATIENCE_S))
+    first = Asking(lambda: awaited(queue.begin, buying(), PATIENCE_S))
     assert door.asked.wait(PATIENCE_S)
     others = ask_all(queue, 9)
     door.open.set()
@@ -127,10 +128,10 @@ def test_who_leaves_in_time_was_certainly_not_served() -> None:
 
     queue = Committer(door.turn, commit)
     with pytest.raises(Busy):
-        queue.ask(buying(), 0.05)
-    stays = Asking(lambda: queue.ask(buying(event="stays"), PATIENCE_S))
+        awaited(queue.begin, buying(), 0.05)
+    stays = Asking(lambda: awaited(queue.begin, buying(event="stays"), PATIENCE_S))
     with pytest.raises(Busy):
-        queue.ask(buying(), 0.05)
+        awaited(queue.begin, buying(), 0.05)
     door.open.set()
     assert stays.answer() == nothing("stays")
     assert len(seen) == 1
@@ -147,7 +148,7 @@ def test_who_has_been_taken_waits_for_the_end_whatever_the_deadline() -> None:
         return [nothing(command.event) for command in commands]
 
     queue = Committer(door.turn, commit)
-    asking = Asking(lambda: queue.ask(buying(event="late"), 0.05))
+    asking = Asking(lambda: awaited(queue.begin, buying(event="late"), 0.05))
     assert inside.wait(PATIENCE_S)
     threading.Timer(0.2, done.set).start()
     assert asking.answer() == nothing("late")
@@ -164,12 +165,12 @@ def test_a_batch_that_fails_fails_for_all_and_leaves_nobody_hanging(error: Excep
         return [nothing(command.event) for command in commands]
 
     queue = Committer(door.turn, commit)
-    first = Asking(lambda: queue.ask(buying(), PATIENCE_S))
+    first = Asking(lambda: awaited(queue.begin, buying(), PATIENCE_S))
     assert door.asked.wait(PATIENCE_S)
     others = ask_all(queue, 3)
     door.open.set()
     assert [each.answer() for each in [first, *others]] == [error] * 4
-    assert queue.ask(buying(event="next"), PATIENCE_S) == nothing("next")
+    assert awaited(queue.begin, buying(event="next"), PATIENCE_S) == nothing("next")
 
 
 @pytest.mark.parametrize("free", [True, False])
@@ -185,11 +186,11 @@ def test_a_door_that_breaks_fails_those_who_stand_before_it_only(*, free: bool) 
             raise OSError("no more files")
         yield
 
-    queue = Committer(turn, lambda commands: [nothing(command.event) for command in commands])
+    queue = Committer[Buy](turn, lambda commands: [nothing(command.event) for command in commands])
     for _ in range(2):
         with pytest.raises(OSError, match="no more files"):
-            queue.ask(buying(), PATIENCE_S)
-    assert queue.ask(buying(event="on"), PATIENCE_S) == nothing("on")
+            awaited(queue.begin, buying(), PATIENCE_S)
+    assert awaited(queue.begin, buying(event="on"), PATIENCE_S) == nothing("on")
 
 
 def test_a_batch_is_one_write_and_one_fsync_and_decides_in_order(counter: Counter) -> None:
@@ -253,11 +254,11 @@ def test_a_full_queue_turns_orders_away_with_nothing_done() -> None:
         return [nothing(command.event) for command in commands]
 
     queue = Committer(door.turn, commit, waiting_orders_max=2)
-    first = Asking(lambda: queue.ask(buying(event="first"), PATIENCE_S))
+    first = Asking(lambda: awaited(queue.begin, buying(event="first"), PATIENCE_S))
     assert door.asked.wait(PATIENCE_S)
     others = ask_all(queue, 2)
     with pytest.raises(Busy):
-        queue.ask(buying(event="too many"), PATIENCE_S)
+        awaited(queue.begin, buying(event="too many"), PATIENCE_S)
     door.open.set()
     assert all(each.answer() for each in [first, *others])
     assert seen == ["first", "0", "1"]
@@ -301,8 +302,8 @@ def test_a_queue_without_a_thread_turns_away_and_goes_on(monkeypatch: pytest.Mon
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_more_threads)
         with pytest.raises(Busy):
-            queue.ask(buying(event="turned away"), PATIENCE_S)
-    asking = Asking(lambda: queue.ask(buying(event="next"), PATIENCE_S))
+            awaited(queue.begin, buying(event="turned away"), PATIENCE_S)
+    asking = Asking(lambda: awaited(queue.begin, buying(event="next"), PATIENCE_S))
     assert door.asked.wait(PATIENCE_S)
     door.open.set()
     assert asking.answer() == nothing("next")
@@ -313,11 +314,11 @@ def test_the_thread_ends_when_nobody_comes(monkeypatch: pytest.MonkeyPatch) -> N
     """And the next order that has to wait has another."""
     monkeypatch.setattr(committer, "IDLE_S", 0.01)
     door = Door()
-    queue = Committer(door.turn, lambda commands: [nothing(each.event) for each in commands])
+    queue = Committer[Buy](door.turn, lambda commands: [nothing(each.event) for each in commands])
     for _ in range(3):
         door.open.clear()
         door.asked.clear()
-        asking = Asking(lambda: queue.ask(buying(event="waits"), PATIENCE_S))
+        asking = Asking(lambda: awaited(queue.begin, buying(event="waits"), PATIENCE_S))
         assert door.asked.wait(PATIENCE_S)
         door.open.set()
         assert asking.answer() == nothing("waits")

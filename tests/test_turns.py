@@ -7,12 +7,13 @@ import multiprocessing
 import threading
 from multiprocessing import connection
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from service import line as line_module
 from service import turns
+from service.later import awaited
 from service.line import Line
 from service.mode import Busy
 from service.turns import COUNTER_BYTES, Turns
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 FORK = multiprocessing.get_context("fork")
 LONG_S = 30.0
+
+
+def run(line: Line[Any], work: Callable[[], Any], wait_s: float) -> Any:  # noqa: ANN401  # whatever the work returns
+    """Stand in line, do the work when it is our turn, and return what it returned."""
+    return awaited(line.begin, work, wait_s)
 
 
 class Waiter:
@@ -40,7 +46,7 @@ class Waiter:
 
     def _be(self) -> None:
         with contextlib.suppress(Busy):
-            Line[None](self._path).run(self._inside, self._wait_s)
+            run(Line(self._path), self._inside, self._wait_s)
             self._tell.send("left")
             return
         self._tell.send("busy")
@@ -144,15 +150,15 @@ def test_who_gave_up_leaves_nothing_behind(path: Path) -> None:
         assert leave.wait(PATIENCE_S)
         return 1
 
-    holder = threading.Thread(target=line.run, args=(work, LONG_S))
+    holder = threading.Thread(target=run, args=(line, work, LONG_S))
     holder.start()
     assert inside.wait(PATIENCE_S)
     for _ in range(5):
         with pytest.raises(Busy, match=r"busy for 0\.01 s"):
-            line.run(lambda: pytest.fail("it had left"), 0.01)
+            run(line, lambda: pytest.fail("it had left"), 0.01)
     leave.set()
     holder.join()
-    assert line.run(lambda: 2, LONG_S) == 2
+    assert run(line, lambda: 2, LONG_S) == 2
     until(lambda: len(list(Path("/proc/self/fd").iterdir())) == before)
 
 
@@ -164,12 +170,12 @@ def test_what_work_raises_goes_to_the_one_who_asked_for_it(path: Path) -> None:
         raise ValueError("its own")
 
     with pytest.raises(ValueError, match="its own"):
-        line.run(fail, LONG_S)
+        run(line, fail, LONG_S)
     told: list[object] = []
 
     def ask(work: Callable[[], int]) -> None:
         try:
-            told.append(line.run(work, LONG_S))
+            told.append(run(line, work, LONG_S))
         except ValueError as error:
             told.append(str(error))
 
@@ -221,7 +227,7 @@ def test_threads_and_processes_wait_in_one_queue(path: Path) -> None:
 
     def be_thread(line: Line[None]) -> None:
         for _ in range(25):
-            line.run(enter, LONG_S)
+            run(line, enter, LONG_S)
 
     def be_process() -> None:
         line = Line[None](path)
@@ -255,7 +261,7 @@ def test_waiting_does_not_poll(path: Path) -> None:
         with standing(path):
             before = len(asked)
             with pytest.raises(Busy):
-                Line[None](path).run(lambda: pytest.fail("two were inside"), 0.5)
+                run(Line(path), lambda: pytest.fail("two were inside"), 0.5)
             assert len(asked) - before <= 7
 
 
@@ -266,10 +272,10 @@ def test_a_line_without_a_thread_turns_away_and_goes_on(path: Path, monkeypatch:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", no_more_threads)
             with pytest.raises(Busy):
-                line.run(lambda: pytest.fail("it was turned away"), LONG_S)
+                run(line, lambda: pytest.fail("it was turned away"), LONG_S)
         with pytest.raises(Busy, match=r"for 0\.01 s"):
-            line.run(lambda: 1, 0.01)
-    assert line.run(lambda: 2, LONG_S) == 2
+            run(line, lambda: 1, 0.01)
+    assert run(line, lambda: 2, LONG_S) == 2
 
 
 def no_more_threads(_: threading.Thread) -> None:
@@ -282,6 +288,6 @@ def test_the_thread_of_a_line_ends_when_nobody_comes(path: Path, monkeypatch: py
     line = Line[int](path)
     for _ in range(2):
         with standing(path), pytest.raises(Busy):
-            line.run(lambda: 1, 0.01)
+            run(line, lambda: 1, 0.01)
         until(lambda: line._thread is None)  # noqa: SLF001  # nothing else tells
-    assert line.run(lambda: 2, LONG_S) == 2
+    assert run(line, lambda: 2, LONG_S) == 2

@@ -17,12 +17,14 @@ from service.batch import commit
 from service.committer import Committer
 from service.each import Each
 from service.flock import flock
+from service.later import awaited, too_late
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from service.mode import Answer, Leave
     from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
 
@@ -48,9 +50,13 @@ class GroupCommit:
         self._committers = Each(lambda event: Committer(partial(flock, self._path(event)), inside))
 
     def execute(self, command: Command) -> Reply:
+        return awaited(self.begin, command, self._wait_s)
+
+    def begin(self, command: Command, answer: Answer) -> Leave:
         if not self.store.has(command.event):
-            return NoSuchEvent(command.event)
-        return self._committers[command.event].ask(command, self._wait_s)
+            answer(NoSuchEvent(command.event))
+            return too_late
+        return self._committers[command.event].begin(command, answer)
 
     def _path(self, event: str) -> Path:
         return self.store.directory / f"{event}.flock"

@@ -17,12 +17,14 @@ from service.batch import commit
 from service.consumer import Consumer
 from service.daemon import Daemon
 from service.each import Each
+from service.later import awaited, too_late
 from service.mode import Claim, Decide
 from service.pipes import Door, Pipes
 from service.producer import Producer
 from service.rules import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.mode import Answer, Leave
     from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
 
@@ -53,9 +55,13 @@ class SingleWriter:
         self._producers = Each(lambda _: Producer(pipes, self._wait_s, self._noted, pause_s=self._pause_s))
 
     def execute(self, command: Command) -> Reply:
+        return awaited(self.begin, command, self._wait_s)
+
+    def begin(self, command: Command, answer: Answer) -> Leave:
         if not self.store.has(command.event):
-            return NoSuchEvent(command.event)
-        return self._producers[command.event].ask(command)
+            answer(NoSuchEvent(command.event))
+            return too_late
+        return self._producers[command.event].begin(command, answer)
 
     def _consume(self, lifeline: int) -> None:
         """Be the consumer: nobody else reads to decide, decides, or writes."""

@@ -14,11 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from service.each import Each
+from service.later import awaited, too_late
 from service.line import Line
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.mode import Answer, Leave
     from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
 
@@ -43,9 +45,13 @@ class TicketLock:
         self._lines: Each[Line[Reply]] = Each(lambda event: Line(self.store.directory / f"{event}.queue"))
 
     def execute(self, command: Command) -> Reply:
+        return awaited(self.begin, command, self._wait_s)
+
+    def begin(self, command: Command, answer: Answer) -> Leave:
         if not self.store.has(command.event):
-            return NoSuchEvent(command.event)
-        return self._lines[command.event].run(partial(self._alone, command), self._wait_s)
+            answer(NoSuchEvent(command.event))
+            return too_late
+        return self._lines[command.event].begin(partial(self._alone, command), answer)
 
     def _alone(self, command: Command) -> Reply:
         page = self.store.read(command)

@@ -1,0 +1,198 @@
+"""gunicorn's threaded worker, but that no thread of it needs to wait for a reply that comes later (``later.py``).
+
+A thread of the pool reads a request and calls the application, as always. When the body it gets is a ``Later`` whose
+outcome is not there yet, the thread goes on to the next request. The main thread, which watches the idle connections,
+sends the reply when the outcome is there, or when its patience has ended; a whole batch of replies costs two changes of
+threads instead of two for each.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+from service.later import LATER, Later
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gunicorn.http.message import Request
+    from gunicorn.http.wsgi import Response
+    from gunicorn.workers.gthread import TConn
+
+_LATER = object()
+"""In place of "keep the connection" or not: somebody else has it."""
+
+
+class _Deferred(Exception):
+    """The way out of gunicorn's ``handle_request``, which would send the reply now."""
+
+    def __init__(self, body: Later, response: Response) -> None:
+        self.body = body
+        self.response = response
+
+
+class _Waiting:
+    """A reply that is awaited, and where it goes."""
+
+    __slots__ = ("begun_in", "body", "conn", "deadline", "ready", "response")
+
+    def __init__(self, conn: TConn, response: Response, body: Later) -> None:
+        self.conn = conn
+        self.response = response
+        self.body: Later | None = body
+        self.begun_in = threading.get_ident()
+        self.ready = False
+        self.deadline = 0.0
+
+    def rendered(self) -> bytes:
+        """Return all bytes of the reply: sent at once, they are one packet, and tell whether the client takes them."""
+        out = self.response.sock = _Collected()
+        for part in self.body or ():
+            self.response.write(part)
+        self.response.close()
+        self.body = None  # one that others wait behind shall not keep it
+        return bytes(out)
+
+
+class _Collected(bytearray):
+    """What gunicorn takes for a socket here."""
+
+    sendall = bytearray.extend
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """A gthread worker that knows ``Later``."""
+
+    wsgi: Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as gunicorn has it
+        super().__init__(*args, **kwargs)
+        self._awaited: deque[_Waiting] = deque()  # in the order of their deadlines, for all have the same patience
+        self._ready: deque[_Waiting] = deque()
+        self._told = False
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()  # it sets ``wsgi``
+        application = self.wsgi
+
+        def asked(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+            environ[LATER] = True
+            body = application(environ, start_response)
+            if isinstance(body, Later):
+                raise _Deferred(body, start_response.__self__)  # type: ignore[attr-defined]  # a method of the response
+            return body
+
+        self.wsgi = asked
+
+    # In a thread of the pool.
+
+    def handle_request(self, req: Request, conn: TConn) -> object:
+        try:
+            return super().handle_request(req, conn)
+        except _Deferred as deferred:
+            # What is left of the request is read here, where a slow client holds up nobody else.
+            if not super()._keepalive_after(conn, True):  # noqa: FBT003  # as gunicorn has it
+                deferred.response.force_close()
+            return self._begun(_Waiting(conn, deferred.response, deferred.body), deferred.body)
+
+    def _begun(self, waiting: _Waiting, body: Later) -> object:
+        patience_s = body.begin(partial(self._answered, waiting))
+        if waiting.ready:
+            waiting.conn.sock.sendall(waiting.rendered())
+            return not waiting.response.should_close()
+        waiting.deadline = time.monotonic() + patience_s
+        self._awaited.append(waiting)
+        if len(self._awaited) == 1:
+            self.method_queue.defer(_nothing)  # else the main thread might sleep past this deadline
+        return _LATER
+
+    def _keepalive_after(self, conn: TConn, keepalive: object) -> object:
+        return keepalive if keepalive is _LATER else super()._keepalive_after(conn, keepalive)
+
+    # In whatever thread has the outcome.
+
+    def _answered(self, waiting: _Waiting) -> None:
+        if waiting.begun_in == threading.get_ident():
+            waiting.ready = True  # ``begin`` is about to return there
+            return
+        self._ready.append(waiting)
+        if not self._told:  # one call for all that are ready by then
+            self._told = True
+            self.method_queue.defer(self._send_all)
+
+    # In the main thread.
+
+    def enqueue_req(self, conn: TConn) -> None:
+        if not (conn.initialized or conn.data_ready):
+            # gunicorn has a thread of the pool wait up to five seconds for the first byte of a new connection: a few
+            # that are opened ahead of need, as browsers do, would keep all others waiting.
+            conn.sock.setblocking(False)  # noqa: FBT003  # as Python has it
+            conn.timeout = time.monotonic() + self.cfg.keepalive
+            self.pending_conns.append(conn)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+            return
+        self.tpool.submit(self.handle, conn).add_done_callback(partial(self._handled, conn))
+
+    def _handled(self, conn: TConn, task: Future[object]) -> None:
+        if task.cancelled() or task.exception() or task.result() is not _LATER:
+            self.method_queue.defer(self.finish_request, conn, task)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        if self._awaited:
+            timeout = min(timeout, max(self._awaited[0].deadline - time.monotonic(), 0))
+        super().wait_for_and_dispatch_events(timeout)
+        while self._awaited and (self._awaited[0].body is None or self._awaited[0].deadline <= time.monotonic()):
+            waiting = self._awaited.popleft()
+            if waiting.body and waiting.body.leave():
+                self._send(waiting)
+
+    def _send_all(self) -> None:
+        self._told = False
+        while self._ready:
+            self._send(self._ready.popleft())
+
+    def _send(self, waiting: _Waiting) -> None:
+        conn, response = waiting.conn, waiting.response
+        try:
+            reply = waiting.rendered()
+            sent = _taken(conn.sock, reply)
+        except Exception as error:  # nothing that one client does may end the thread of all
+            if not isinstance(error, OSError):
+                self.log.exception("a reply could not be made")
+            response.force_close()
+            reply, sent = b"", 0
+        waiting.conn = waiting.response = None
+        keep = not response.should_close()
+        if sent == len(reply):
+            over: Future[bool] = Future()
+            over.set_result(keep)
+            self.finish_request(conn, over)
+        else:  # a client that reads slowly may keep a thread of the pool waiting
+            rest = self.tpool.submit(_send_rest, conn.sock, reply[sent:], keep)
+            rest.add_done_callback(partial(self._handled, conn))
+
+
+def _taken(sock: socket.socket, reply: bytes) -> int:
+    """Send what there is room for now, and return how many bytes that was."""
+    try:
+        return sock.send(reply, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return 0
+
+
+def _send_rest(sock: socket.socket, rest: bytes, keep: bool) -> bool:  # noqa: FBT001  # passed through a pool
+    sock.sendall(rest)
+    return keep
+
+
+def _nothing() -> None:
+    """Be a call that only wakes the main thread."""
