@@ -30,6 +30,12 @@ def too_late() -> bool:
     return False
 
 
+def at_once(reply: Reply, answer: Answer) -> Leave:
+    """Answer, and return what ``begin`` returns then."""
+    answer(reply)
+    return too_late
+
+
 class _Told:
     """An outcome, and a bare lock that is free when it is there: a ``Future`` would take five times as long."""
 

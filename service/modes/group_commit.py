@@ -17,7 +17,7 @@ from service.batch import commit
 from service.committer import Committer
 from service.each import Each
 from service.flock import flock
-from service.later import awaited, too_late
+from service.later import at_once, awaited
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent
 
@@ -54,8 +54,7 @@ class GroupCommit:
 
     def begin(self, command: Command, answer: Answer) -> Leave:
         if not self.store.has(command.event):
-            answer(NoSuchEvent(command.event))
-            return too_late
+            return at_once(NoSuchEvent(command.event), answer)
         return self._committers[command.event].begin(command, answer)
 
     def _path(self, event: str) -> Path:

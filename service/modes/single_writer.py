@@ -1,11 +1,10 @@
 """One process that writes for all: the article's queue, and the daemon that consumes it.
 
-How it keeps others out: there are none. The orders of a worker wait in a queue for each event, and leave it as one
-batch through a pipe (``producer.py``). One process beside the workers (``daemon.py``) reads, decides and writes: all
-orders of an event that have come meanwhile, with one fsync (``consumer.py``, ``batch.py``).
-How far that reaches: all workers of this service. Whoever has the data directory has the writer, and is one service.
-What it leaves undone: when the writer dies, the orders in its hand have an unknown outcome; the others wait for the
-next writer, which is started at once.
+How it keeps others out: there are none. The orders of a worker wait in a queue for each event, and leave it as a batch
+through a pipe (``producer.py``) to one process beside the workers (``daemon.py``), which reads, decides and writes all
+that have come meanwhile with one fsync (``consumer.py``, ``batch.py``).
+How far that reaches: all workers of this service.
+What it leaves undone: when the writer dies, orders in its hand have an unknown outcome; the others wait for the next.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from service.batch import commit
 from service.consumer import Consumer
 from service.daemon import Daemon
 from service.each import Each
-from service.later import awaited, too_late
+from service.later import at_once, awaited
 from service.mode import Claim, Decide
 from service.pipes import Door, Pipes
 from service.producer import Producer
@@ -43,13 +42,12 @@ class SingleWriter:
         self.store = store
         self._decide = decide
         self._wait_s = wait_s
-        self._pause_s = pause_s  # before each decision; the writer is not given up for it
+        self._pause_s = pause_s  # before each decision
         self._door = Door()
-        self._noted = getattr(store, "noted", {})  # what a trace notes where orders are decided, which is elsewhere
+        self._noted = getattr(store, "noted", {})  # of a trace
         self.daemons = (Daemon("ticket-writer", self._consume),)
 
     def open(self) -> None:
-        """Be a producer: what a worker reads itself is only for looking."""
         self.store.open()
         pipes = Pipes(self._door)
         self._producers = Each(lambda _: Producer(pipes, self._wait_s, self._noted, pause_s=self._pause_s))
@@ -59,11 +57,9 @@ class SingleWriter:
 
     def begin(self, command: Command, answer: Answer) -> Leave:
         if not self.store.has(command.event):
-            answer(NoSuchEvent(command.event))
-            return too_late
+            return at_once(NoSuchEvent(command.event), answer)
         return self._producers[command.event].begin(command, answer)
 
     def _consume(self, lifeline: int) -> None:
-        """Be the consumer: nobody else reads to decide, decides, or writes."""
         self.store.open()
         Consumer(self._door, partial(commit, self.store, self._decide), self._noted).run(lifeline)

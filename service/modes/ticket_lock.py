@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from service.each import Each
-from service.later import awaited, too_late
+from service.later import at_once, awaited
 from service.line import Line
 from service.mode import Claim, Decide
 from service.rules import NoSuchEvent
@@ -49,8 +49,7 @@ class TicketLock:
 
     def begin(self, command: Command, answer: Answer) -> Leave:
         if not self.store.has(command.event):
-            answer(NoSuchEvent(command.event))
-            return too_late
+            return at_once(NoSuchEvent(command.event), answer)
         return self._lines[command.event].begin(partial(self._alone, command), answer)
 
     def _alone(self, command: Command) -> Reply:
