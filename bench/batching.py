@@ -18,14 +18,14 @@ from service import catalogue
 from service.committer import Committer
 from service.later import awaited
 from service.mode import Claim
-from service.rules import Event, Page
+from service.values import Event, Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.mode import Answer, Decide, Leave
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 CAPACITY = 10_000_000
 

@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from service.rules import Buy, Page, decide, order_id
+from service.rules import decide
 from service.stores import recovery
 from service.stores.json_file import JsonFile
+from service.values import Buy, Page, order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

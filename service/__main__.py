@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import socket
 import sys
 from typing import NoReturn
@@ -12,9 +13,11 @@ import click
 
 from service import catalogue, settings
 from service.app import create_app
+from service.daemon import Daemon, daemons_of
 from service.gunicorn_conf import Server
 from service.settings import PREFIX, Settings, WrongSetting
 from service.stores.replay import Refused
+from service.sweeper import Sweeper
 
 
 def main() -> None:
@@ -52,7 +55,11 @@ def _serve(**flags: str | None) -> NoReturn:
         sys.exit(2)
     for sentence in mended:
         sys.stderr.write(f"turnstile: {sentence}\n")
-    Server(create_app(mode, chosen), mode, chosen, bound).run()
+    token = secrets.token_hex(32)
+    host, port = bound.getsockname()[:2]
+    sweeper = Sweeper(mode.store, host, port, token)
+    daemons = (*daemons_of(mode), Daemon("hold-sweeper", sweeper.run))
+    Server(create_app(mode, chosen, token), mode, chosen, bound, daemons).run()
     sys.exit(0)
 
 

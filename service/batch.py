@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.rules import Page
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from service.mode import Decide
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 def commit(store: JsonFile, decide: Decide, commands: Iterable[Command]) -> list[Reply]:
@@ -19,15 +17,19 @@ def commit(store: JsonFile, decide: Decide, commands: Iterable[Command]) -> list
 
     All or none is done. Call it inside: nobody else may write to the event meanwhile.
     """
-    page: Page | None = None
-    pages, replies = [], []
-    for command in commands:
-        page = store.read(command) if page is None else Page(page.event)
-        decision = decide(page, command)
-        if decision.page != page:
-            pages.append(decision.page)
-        page = decision.page
-        replies.append(decision.reply)
-    if pages:
-        store.write_all(pages)
+    pages, replies, event = [], [], ""
+    try:
+        for command in commands:
+            event = command.event
+            page = store.read(command)
+            decision = decide(page, command)
+            if decision.page != page:
+                store.expect(decision.page)
+                pages.append(decision.page)
+            replies.append(decision.reply)
+        if pages:
+            store.write_all(pages)
+    except BaseException:
+        store.forget(event)  # nothing of it was written
+        raise
     return replies

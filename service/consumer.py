@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from service.pipes import Asked, Door, Noted
-    from service.rules import Command, Reply
+    from service.values import Command, Reply
 
     Commit = Callable[[Iterable[Command]], Sequence[Reply]]
     Batch = tuple[Connection, list[Asked]]

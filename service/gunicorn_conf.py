@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from service.daemon import END_S, daemons_of
+from service.daemon import END_S
 
 if TYPE_CHECKING:
     import socket
@@ -32,10 +32,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     App and mode are made before it forks: a lock that all workers shall share must exist by then.
     """
 
-    def __init__(self, app: flask.Flask, mode: Mode, settings: Settings, bound: socket.socket) -> None:
+    def __init__(
+        self, app: flask.Flask, mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple[Daemon, ...]
+    ) -> None:
         self._app = app
-        self._daemons = daemons_of(mode)
-        self._options = options(mode, settings, bound)
+        self._daemons = daemons
+        self._options = options(mode, settings, bound, daemons)
         super().__init__()
 
     def load_config(self) -> None:
@@ -78,7 +80,7 @@ class Keeper(Arbiter):  # type: ignore[misc]  # as above
             worker.tmp.close()
 
 
-def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, Any]:
+def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple[Daemon, ...]) -> dict[str, Any]:
     """Return gunicorn's settings."""
 
     def post_fork(_server: object, _worker: object) -> None:
@@ -94,7 +96,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket) -> dict[str, A
         )
 
     def on_exit(_server: object) -> None:
-        for daemon in daemons_of(mode):
+        for daemon in daemons:
             if not daemon.end():
                 sys.stderr.write(f"turnstile: {daemon.name} did not end within {END_S:g} s, so it was killed\n")
         sys.stderr.write("turnstile: stopped\n")

@@ -14,7 +14,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from service.rules import Command, Decision, Event, NoSuchEvent, NoSuchOrder, Order, Page, Reply
+from service.values import (
+    Command,
+    Decision,
+    Event,
+    NoSuchEvent,
+    NoSuchOrder,
+    Order,
+    Page,
+    Reply,
+    TicketMap,
+)
 
 Reach = Literal["nowhere", "threads", "processes", "hosts"]
 Mishap = Literal["killed holder", "paused holder", "power loss"]
@@ -66,6 +76,18 @@ class Store(Protocol):
 
     def find(self, order: str) -> Order | NoSuchOrder:
         """Return an order by its identifier, without waiting for anyone."""
+
+    def tickets(self, name: str, first: int, last: int) -> TicketMap | NoSuchEvent:
+        """Return which tickets of an event are sold and held, from ``first`` to ``last``."""
+
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of events behind ``after``, in their order, at most ``limit``."""
+
+    def create(self, name: str, capacity: int) -> bool:
+        """Make an event that is called so, and tell whether it was not there before. Raises ``NotWritten``."""
+
+    def overdue(self, now: float) -> Iterator[tuple[str, float]]:
+        """Yield each event of which a hold has ended by ``now`` and is not swept, and when the first of them did."""
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
         """Return an event's recorded changes with a version above ``after``: JSON lines, in the order of writing."""

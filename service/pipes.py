@@ -15,9 +15,9 @@ import struct
 import time
 from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from service.rules import Buy, Command, Event, Order, Reply, Sold, SoldOut
+from service.values import Command, Event, Order, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,5 +153,5 @@ def _travels_light(kind: type) -> None:
     copyreg.pickle(kind, reduced)
 
 
-for each in (Asked, Buy, Sold, Order, SoldOut, Event):
+for each in (Asked, Event, Order, *get_args(Command), *get_args(Reply)):
     _travels_light(each)

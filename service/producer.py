@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from service.mode import Answer, Leave
     from service.pipes import Noted, Pipes
-    from service.rules import Command, Reply
+    from service.values import Command, Reply
 
 WAY_S = 0.25
 """What the way to the writer may take, beyond an order's patience: one taken in time is not late for that."""

@@ -2,7 +2,7 @@
 
 A *command* says what somebody wants. A *page* holds all that the command touches. ``decide`` maps the two to a new
 page and a reply. It is a pure function: it knows no clock, file, socket, lock or randomness, so every mode can run it,
-and run it again, and get the same answer.
+and run it again, and get the same answer. What the commands, changes and replies are stands in ``values.py``.
 
 The law that everything else serves: ``0 <= count <= capacity``, a ticket number has one owner, and ``version`` rises by
 exactly one with every accepted change.
@@ -10,140 +10,172 @@ exactly one with every accepted change.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-from zlib import crc32
+from dataclasses import replace
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event's counters.
-
-    ``capacity`` is the number of tickets there are, numbered from 1. ``count`` is the number of tickets left, as in the
-    JSON file that this project grew from. ``version`` is the number of changes accepted so far.
-    """
-
-    name: str
-    capacity: int
-    count: int
-    version: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """An accepted order, with the ``count`` and the ``version`` that its own change made.
-
-    ``at`` is the moment of the decision, in seconds since the epoch.
-    """
-
-    id: str
-    event: str
-    status: Literal["sold"]
-    quantity: int
-    tickets: tuple[int, ...]
-    count: int
-    version: int
-    at: float
-    buyer: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What one command touches: its event (``None`` if there is no such event), and the order it made."""
-
-    event: Event | None
-    order: Order | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Buy:
-    """Buy ``quantity`` tickets. ``partial`` takes what is left when fewer remain; otherwise all or nothing.
-
-    ``order`` is the identifier the order will have. It is part of the command because ``decide`` knows no randomness.
-    """
-
-    order: str
-    event: str
-    quantity: int
-    partial: bool = False
-    buyer: str | None = None
-
-
-Command = Buy
-
-
-@dataclass(frozen=True, slots=True)
-class Sold:
-    """The order was accepted; the page that goes with this reply must be written."""
-
-    order: Order
-
-
-@dataclass(frozen=True, slots=True)
-class SoldOut:
-    """Fewer tickets are left than were asked for. ``event`` is what the decision saw."""
-
-    event: Event
-    quantity: int
-
-
-@dataclass(frozen=True, slots=True)
-class NoSuchEvent:
-    """There is no event of this name."""
-
-    event: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoSuchOrder:
-    """There is no order of this identifier."""
-
-    order: str
-
-
-Reply = Sold | SoldOut | NoSuchEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The page as it is to be from now on (the very same page when nothing changed), and what to answer."""
-
-    page: Page
-    reply: Reply
-
-
-def order_id(event: str, chance: str) -> str:
-    """Return the identifier of a new order: where it belongs, and then ``chance``, 24 hexadecimal digits.
-
-    96 random bits: whoever knows an order may see it, and nobody guesses one.
-    """
-    return place_of(event) + chance
-
-
-def place_of(event: str) -> str:
-    """Return the eight digits with which the identifiers of an event's orders begin: the CRC-32 of its name."""
-    return f"{crc32(event.encode()):08x}"
+from service.values import (
+    KEY_S,
+    Buy,
+    Cancel,
+    Cancelled,
+    CapacityTaken,
+    Command,
+    Confirm,
+    Confirmed,
+    Decision,
+    Event,
+    Held,
+    Hold,
+    HoldExpired,
+    KeyReused,
+    NoSuchEvent,
+    NoSuchOrder,
+    Order,
+    OrderCancelled,
+    Page,
+    Reply,
+    Resize,
+    Resized,
+    Sized,
+    Sold,
+    SoldOut,
+    Status,
+    Sweep,
+    Swept,
+    Used,
+    asked_for,
+)
 
 
 def decide(page: Page, command: Command, now: float) -> Decision:
     """Return what ``command`` does to ``page`` at the moment ``now`` (seconds since the epoch)."""
-    event = page.event
-    if event is None:
+    if page.event is None:
         return Decision(page, NoSuchEvent(command.event))
+    if page.used and now - page.used.at <= KEY_S:
+        same = page.used.asked == asked_for(command)
+        return Decision(page, page.used.reply if same else KeyReused(page.event))
+    after, reply = _ruled(replace(page, used=None), command, now)
+    if command.key is not None and not isinstance(reply, NoSuchOrder):
+        after = replace(after, used=Used(command.key, asked_for(command), reply, now))
+    return Decision(after if after.changes or after.used else page, reply)
+
+
+def _ruled(page: Page, command: Command, now: float) -> tuple[Page, Reply]:
+    match command:
+        case Buy() | Hold():
+            return _placed(page, command, now)
+        case Confirm():
+            return _confirmed(page, command, now)
+        case Cancel():
+            return _cancelled(page, command, now)
+        case Resize():
+            return _resized(page, command, now)
+        case Sweep():
+            swept = _swept(page, now)
+            return swept, Swept(_event(swept), len(swept.changes))
+
+
+def _placed(page: Page, command: Buy | Hold, now: float) -> tuple[Page, Reply]:
+    if command.quantity > _event(page).count:
+        page = _swept(page, now)
+    event = _event(page)
     quantity = min(command.quantity, event.count) if command.partial else command.quantity
     if quantity > event.count or event.count == 0:
-        return Decision(page, SoldOut(event, command.quantity))
-    sold_before = event.capacity - event.count
-    left = Event(event.name, event.capacity, event.count - quantity, event.version + 1)
+        return page, SoldOut(event, command.quantity)
     order = Order(
         id=command.order,
         event=event.name,
-        status="sold",
+        status="held" if isinstance(command, Hold) else "sold",
         quantity=quantity,
-        tickets=tuple(range(sold_before + 1, sold_before + quantity + 1)),
-        count=left.count,
-        version=left.version,
+        tickets=page.free[:quantity],
+        count=event.count - quantity,
+        version=event.version + 1,
         at=now,
         buyer=command.buyer,
+        expires_at=now + command.ttl_s if isinstance(command, Hold) else None,
     )
-    return Decision(Page(left, order), Sold(order))
+    taken = replace(_with(page, order), free=page.free[quantity:], order=order)
+    return taken, Held(order) if isinstance(command, Hold) else Sold(order)
+
+
+def _confirmed(page: Page, command: Confirm, now: float) -> tuple[Page, Reply]:
+    order, event = page.order, _event(page)
+    if order is None:
+        return page, NoSuchOrder(command.order)
+    match order.status:
+        case "sold":
+            return page, Confirmed(order)
+        case "cancelled":
+            return page, OrderCancelled(event, order.id)
+        case "held" if not _overdue(order, now):
+            page = _ended(page, order, "sold", now)
+            return page, Confirmed(_last(page))
+        case "held":
+            page = _ended(page, order, "expired", now)
+    return page, HoldExpired(_event(page), order.id)
+
+
+def _cancelled(page: Page, command: Cancel, now: float) -> tuple[Page, Reply]:
+    order = page.order
+    if order is None:
+        return page, NoSuchOrder(command.order)
+    match order.status:
+        case "cancelled":
+            return page, Cancelled(order)
+        case "held" if _overdue(order, now):
+            page = _ended(page, order, "expired", now)
+        case "held" | "sold":
+            page = _ended(page, order, "cancelled", now)
+            return page, Cancelled(_last(page))
+    return page, HoldExpired(_event(page), order.id)
+
+
+def _resized(page: Page, command: Resize, now: float) -> tuple[Page, Reply]:
+    event = _event(page)
+    more = command.capacity - event.capacity
+    least = max(event.capacity - event.count, page.highest)
+    if command.capacity < least:
+        return page, CapacityTaken(event, least)
+    if not more:
+        return page, Sized(event)
+    change = Resized(event.name, command.capacity, event.count + more, event.version + 1, now)
+    page = replace(_with(page, change), free=())
+    return page, Sized(_event(page))
+
+
+def _swept(page: Page, now: float) -> Page:
+    """Let the holds on the page end whose time is over: each is a change of its own."""
+    for hold in page.holds:
+        if _overdue(hold, now):
+            page = _ended(page, hold, "expired", now)
+    return page
+
+
+def _overdue(order: Order, now: float) -> bool:
+    return order.expires_at is not None and order.expires_at <= now
+
+
+def _ended(page: Page, order: Order, status: Status, now: float) -> Page:
+    """Let an order go on to ``status``; unless it is sold then, its tickets are free."""
+    event = _event(page)
+    freed = () if status == "sold" else order.tickets
+    change = replace(order, status=status, count=event.count + len(freed), version=event.version + 1, at=now)
+    return replace(_with(page, change), order=change, free=tuple(sorted(page.free + freed)))
+
+
+def _with(page: Page, change: Order | Resized) -> Page:
+    event = _event(page)
+    capacity = change.capacity if isinstance(change, Resized) else event.capacity
+    return replace(
+        page, event=Event(event.name, capacity, change.count, change.version), changes=(*page.changes, change)
+    )
+
+
+def _event(page: Page) -> Event:
+    assert page.event is not None  # noqa: S101  # ``decide`` has looked
+    return page.event
+
+
+def _last(page: Page) -> Order:
+    order = page.order
+    assert order is not None  # noqa: S101  # it has just been put there
+    return order

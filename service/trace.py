@@ -1,4 +1,4 @@
-"""A trace of every order, for a load test that wants to show who stood where when two sales collided.
+"""A trace of every order that is placed, for a load test that wants to show who stood where when two sales collided.
 
 Written only when ``TURNSTILE_TRACE`` names a folder. Each worker appends a JSON line an order to a file of its own:
 ``order``, ``worker`` (its process), ``asked`` (the order came), ``entered`` (it was let in, alone or with others, and
@@ -20,12 +20,13 @@ from service.daemon import daemons_of
 from service.mode import begin_of
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
+from service.values import Buy, Hold
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from service.mode import Answer, Begin, Claim, Decide, Leave, Mode, Store
-    from service.rules import Command, Decision, Page, Reply
+    from service.values import Command, Decision, Page, Reply
 
 
 class Noting(JsonFile):
@@ -44,6 +45,8 @@ class Noting(JsonFile):
         """Return ``decide`` with a note of when it was called for each order, and on which version."""
 
         def noting(page: Page, command: Command) -> Decision:
+            if not isinstance(command, Buy | Hold):
+                return decide(page, command)
             version = page.event.version if page.event else None
             times = {"entered": self._here.entered, "read": time.monotonic_ns(), "version": version}
             self.noted[command.order] = times
@@ -82,6 +85,8 @@ class Traced:
         self._file = os.open(self._folder / f"trace-{os.getpid()}.jsonl", flags, 0o600)
 
     def execute(self, command: Command) -> Reply:
+        if not isinstance(command, Buy | Hold):
+            return self._mode.execute(command)
         asked = time.monotonic_ns()
         try:
             return self._mode.execute(command)
@@ -89,6 +94,8 @@ class Traced:
             self._note(command, asked)
 
     def _begin(self, begin: Begin, command: Command, answer: Answer) -> Leave:
+        if not isinstance(command, Buy | Hold):
+            return begin(command, answer)
         asked = time.monotonic_ns()
 
         def noted(outcome: Reply | Exception) -> None:

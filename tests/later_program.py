@@ -15,7 +15,7 @@ from service.modes.group_commit import GroupCommit
 
 if TYPE_CHECKING:
     from service.mode import Answer, Leave
-    from service.rules import Command
+    from service.values import Command
 
 
 class Later(GroupCommit):

@@ -16,7 +16,7 @@ from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
-    from service.rules import Command, Page
+    from service.values import Command, Page
 
 LEASE_S = 0.5
 

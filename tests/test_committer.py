@@ -17,7 +17,7 @@ from service.committer import Committer
 from service.flock import flock
 from service.later import awaited
 from service.mode import Busy, NotWritten
-from service.rules import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
+from service.values import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
 from tests.counter import Counter, buying, look, sell
 from tests.waiting import PATIENCE_S, until
 

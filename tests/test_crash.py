@@ -12,8 +12,8 @@ import pytest
 
 from service.catalogue import CLAIMS
 from service.mode import Unknown
-from service.rules import Order, Sold
 from service.stores.sealed import unseal
+from service.values import Order, Sold
 from tests.counter import Counter, buying
 
 if TYPE_CHECKING:

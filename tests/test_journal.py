@@ -14,12 +14,12 @@ import pytest
 
 from service import catalogue
 from service.mode import Damaged, NotWritten, Unknown
-from service.rules import Buy, Event, NoSuchEvent, NoSuchOrder, Order, Sold
 from service.stores import document, journal, order_index, recovery
 from service.stores.json_file import JsonFile
 from service.stores.order_index import OrderIndex
 from service.stores.replay import Refused, verified
 from service.stores.sealed import seal, unseal
+from service.values import Buy, Event, NoSuchEvent, NoSuchOrder, Order, Sold
 from tests.counter import Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:

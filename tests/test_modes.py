@@ -17,7 +17,7 @@ import pytest
 
 from service.catalogue import CLAIMS
 from service.mode import Busy, Unknown
-from service.rules import Command, Decision, Event, NoSuchEvent, Page, Reply, Sold, SoldOut
+from service.values import Command, Decision, Event, NoSuchEvent, Page, Reply, Sold, SoldOut
 from tests.counter import buying, decide_now
 from tests.processes import state
 from tests.waiting import until

@@ -23,7 +23,7 @@ from service.later import awaited
 from service.mode import Busy, Damaged, NotWritten, Unknown
 from service.pipes import GREETING, Asked, Door, Noted, Pipes
 from service.producer import WAY_S, Producer
-from service.rules import Buy, Command, NoSuchEvent, Reply
+from service.values import Buy, Command, NoSuchEvent, Reply
 from tests.counter import buying
 from tests.waiting import PATIENCE_S, until, waiting
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from service.rules import Event
 from service.stores import recovery
 from service.stores.replay import Refused
 from service.stores.sealed import seal, unseal
+from service.values import Event
 from tests.counter import Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rules import Buy, Event, NoSuchEvent, Page, Sold, SoldOut, decide
+from service.rules import decide
+from service.values import Buy, Event, NoSuchEvent, Page, Sold, SoldOut
 
 QUANTITIES = st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=30)
 

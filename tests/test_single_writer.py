@@ -18,9 +18,9 @@ from service.daemon import END_S
 from service.modes.single_writer import SingleWriter
 from service.pipes import Pipes
 from service.producer import Producer
-from service.rules import Command, Decision, Page, Sold
 from service.settings import Settings
 from service.stores.sealed import unseal
+from service.values import Command, Decision, Page, Sold
 from tests.counter import Counter, buying, decide_now
 from tests.processes import alive_of, children_of, comm
 from tests.waiting import PATIENCE_S, until, waiting

@@ -15,11 +15,11 @@ import filelock
 
 from service.each import Each
 from service.mode import Busy, Claim, Decide
-from service.rules import NoSuchEvent
+from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 POLL_S = 0.005
 

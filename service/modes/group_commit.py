@@ -19,14 +19,14 @@ from service.each import Each
 from service.flock import flock
 from service.later import at_once, awaited
 from service.mode import Claim, Decide
-from service.rules import NoSuchEvent
+from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from service.mode import Answer, Leave
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 class GroupCommit:

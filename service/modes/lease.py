@@ -16,11 +16,11 @@ import filelock
 from service.each import Each
 from service.leases import end_unsigned
 from service.mode import Busy, Claim, Decide
-from service.rules import NoSuchEvent
+from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
-    from service.rules import Command, Reply
     from service.stores.fenced import FencedJsonFile
+    from service.values import Command, Reply
 
 POLL_S = 0.005
 LEASE_S = 2.0

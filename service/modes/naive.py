@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from service.mode import Claim, Decide
 
 if TYPE_CHECKING:
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 class Naive:
@@ -35,6 +35,7 @@ class Naive:
         self.store.open()
 
     def execute(self, command: Command) -> Reply:
+        self.store.look(command.event)  # the article's ``json.load``: at the wrong moment, half a file
         page = self.store.read(command)
         decision = self._decide(page, command)
         if decision.page != page:

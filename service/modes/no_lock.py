@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from service.mode import Claim, Decide
 
 if TYPE_CHECKING:
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 class NoLock:

@@ -14,11 +14,11 @@ import multiprocessing
 from typing import TYPE_CHECKING
 
 from service.mode import Busy, Claim, Decide
-from service.rules import place_of
+from service.values import place_of
 
 if TYPE_CHECKING:
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 LOCKS = 61
 

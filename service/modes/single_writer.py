@@ -20,12 +20,12 @@ from service.later import at_once, awaited
 from service.mode import Claim, Decide
 from service.pipes import Door, Pipes
 from service.producer import Producer
-from service.rules import NoSuchEvent
+from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
     from service.mode import Answer, Leave
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 class SingleWriter:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from service.each import Each
 from service.mode import Busy, Claim, Decide
-from service.rules import NoSuchEvent
+from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 class ThreadLock:

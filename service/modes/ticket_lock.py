@@ -17,12 +17,12 @@ from service.each import Each
 from service.later import at_once, awaited
 from service.line import Line
 from service.mode import Claim, Decide
-from service.rules import NoSuchEvent
+from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
     from service.mode import Answer, Leave
-    from service.rules import Command, Reply
     from service.stores.json_file import JsonFile
+    from service.values import Command, Reply
 
 
 class TicketLock:

@@ -8,11 +8,13 @@ checksum tells, and reading again gives the new ones.
 from __future__ import annotations
 
 import os
+import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from service.mode import Damaged
-from service.rules import Event
 from service.stores.sealed import seal, unseal
+from service.values import Event
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,29 +30,39 @@ def documents(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.json"))
 
 
-def rendered(event: Event, since: int, covered: int) -> bytes:
-    """Return the document's text for ``event``.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a document says.
 
-    ``covered`` is how many bytes it covers of the journal that begins after version ``since``.
+    ``covered`` is how many bytes it covers of the journal that begins after version ``since``; ``ends`` is when the
+    first of the live holds ends, in seconds since the epoch.
     """
+
+    event: Event
+    since: int
+    covered: int
+    ends: float | None = None
+
+
+def rendered(at: Checkpoint) -> bytes:
+    """Return the document's text."""
+    event = at.event
     text = seal(
         {
             "event": event.name,
             "capacity": event.capacity,
             "count": event.count,
             "version": event.version,
-            "since": since,
-            "journal": covered,
+            "since": at.since,
+            "journal": at.covered,
+            "ends": at.ends,
         }
     )
     return text[:-1].ljust(DOCUMENT_BYTES - 1) + b"\n"
 
 
-def parsed(document: Path) -> tuple[Event, int, int]:
-    """Return the event, after which version its journal begins, and how many bytes of that are covered.
-
-    Raises ``Damaged`` if the document is not whole.
-    """
+def parsed(document: Path) -> Checkpoint:
+    """Return what a document says. Raises ``Damaged`` if it is not whole."""
     for _ in range(READS_MAX):
         text = read(document)
         try:
@@ -61,12 +73,12 @@ def parsed(document: Path) -> tuple[Event, int, int]:
     raise Damaged(f"{document.name} does not hold one whole document but {len(text)} bytes: {text[:80]!r}") from None
 
 
-def understood(text: bytes) -> tuple[Event, int, int]:
-    """Return what a document's text says, as ``parsed`` does. Raises ``Damaged``."""
+def understood(text: bytes) -> Checkpoint:
+    """Return what a document's text says. Raises ``Damaged``."""
     values = unseal(text.rstrip() + b"\n")
     try:
         event = Event(values["event"], values["capacity"], values["count"], values["version"])
-        return event, values["since"], values["journal"]
+        return Checkpoint(event, values["since"], values["journal"], values.get("ends"))
     except KeyError as error:
         raise Damaged(f"the document has no member {error}") from None
 
@@ -101,12 +113,32 @@ def rewriting(path: Path) -> BinaryIO:
 
 def replace(path: Path, text: bytes) -> None:
     """Put a file in place, durable before this returns: its bytes, then its name."""
-    spare = path.with_suffix(f"{path.suffix}.tmp")
+    spare = _spare(path, text)
+    spare.replace(path)
+    _sync_folder(path)
+
+
+def place(path: Path, text: bytes) -> None:
+    """Put a file in place as ``replace`` does, but only where there is none. Raises ``FileExistsError``."""
+    spare = _spare(path, text)
+    try:
+        path.hardlink_to(spare)
+    finally:
+        spare.unlink()
+    _sync_folder(path)
+
+
+def _spare(path: Path, text: bytes) -> Path:
+    """Return a file beside ``path`` that nobody else writes, with ``text`` on disk."""
+    spare = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp")
     with rewriting(spare) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    spare.replace(path)
+    return spare
+
+
+def _sync_folder(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

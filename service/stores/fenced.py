@@ -19,43 +19,23 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from service.mode import Damaged, NotWritten
-from service.rules import Command, Event, NoSuchEvent, Page
+from service.mode import NotWritten
 from service.stores import fencing, journal
-from service.stores.document import overwrite, parsed, private, rendered
+from service.stores.document import Checkpoint, overwrite, parsed, private, rendered
 from service.stores.fencing import CANCEL, Place
-from service.stores.json_file import Files, JsonFile, line_of, not_written
+from service.stores.json_file import Files, JsonFile, checkpoint, not_written
+from service.stores.lines import lines_of
+from service.values import Event, NoSuchEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """How an event stands, read to the end of its journal."""
-
-    event: Event
-    place: Place
-    since: int
-    covered: int
-    """Where the last line ends that counts."""
-    whole: int
-    """Where the last line ends. What stands behind it, if the journal is longer, is half a line."""
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Came:
-    """What came to a journal: the place after it, the last change that counts, where this and the last line end."""
-
-    place: Place
-    change: dict[str, Any] | None
-    counted: int
-    whole: int
+    from service.stores.following import Following
+    from service.values import Page
 
 
 class FencedJsonFile(JsonFile):
@@ -64,20 +44,9 @@ class FencedJsonFile(JsonFile):
     def fence(self, event: str) -> int:
         """Take the next fence of an event. Call it when the lease was got, and before ``read``."""
         try:
-            return fencing.take(self._files[event].journal)
+            return fencing.take(self._at(event).journal)
         except OSError as error:
             raise not_written(error) from error
-
-    def read(self, command: Command) -> Page:
-        files = self._files.get(command.event)
-        if files is None:
-            return Page(None)
-        known, standing = _seen(files)
-        if standing is None:
-            return Page(known)
-        if standing.event != known:
-            overwrite(files.document, rendered(standing.event, standing.since, standing.covered))
-        return Page(standing.event)
 
     def write(self, page: Page, fence: int = 0) -> None:
         """Write a page that was read under ``fence``. Raises ``NotWritten`` when others have gone on since."""
@@ -88,95 +57,95 @@ class FencedJsonFile(JsonFile):
         overwrite(*self._appended(pages, fence))
 
     def look(self, name: str) -> Event | NoSuchEvent:
-        files = self._files.get(name)
-        if files is None:
-            return NoSuchEvent(name)
-        known, standing = _seen(files)
-        return standing.event if standing else known
+        files = self._files_of(name)
+        return _seen(files) if files else NoSuchEvent(name)
+
+    def _current(self, name: str, files: Files) -> Following:
+        """Return how the event stands. Nothing is cut off and nothing is closed, for both would be late writes too."""
+        with journal.appending(files.journal) as descriptor:
+            known = self._known(name, descriptor)
+            with known.lock:
+                before = known.counted
+                known.catch_up(descriptor)
+                at = _checkpoint(known)
+            if known.counted == before and parsed(files.document) == at:
+                return known
+            os.fsync(descriptor)
+        overwrite(files.document, rendered(at))
+        return known
 
     def _appended(self, pages: Sequence[Page], fence: int = 0) -> tuple[Path, bytes]:
         (page,) = pages
-        line = line_of(page, fence)
-        event, order = page.event, page.order
-        assert event is not None  # noqa: S101  # line_of has raised else
-        assert order is not None  # noqa: S101  # as above
-        files = self._files[event.name]
-        with journal.appending(files.journal) as descriptor:
-            try:
-                standing = _checked(files, descriptor, event.version, fence)
-                end = _put(descriptor, standing, line)
-            except OSError as error:
-                raise not_written(error) from error
-            if not _counts(descriptor, standing, end, order.id):
-                raise _late()
+        event = page.event
+        lines = lines_of(page, fence).splitlines(keepends=True)
+        assert event is not None  # noqa: S101  # lines_of has raised else
+        files, known = self._files[event.name], self._followed[event.name]
+        with journal.appending(files.journal) as descriptor, known.lock:
+            for number, line in enumerate(lines):
+                # One by one, for each may be settled differently. What counts before one that does not is right alone:
+                # only a hold that had ended comes before another change.
+                version = event.version - len(page.changes) + min(number, len(page.changes))
+                try:
+                    _check(files, known, descriptor, version, fence)
+                    end = _put(descriptor, known, line)
+                except OSError as error:
+                    raise not_written(error) from error
+                known.catch_up(descriptor, end)
+                if known.counted != end:
+                    raise _late()
             os.fsync(descriptor)
-        return files.document, rendered(event, standing.since, end)
+            return files.document, rendered(_checkpoint(known))
 
 
-def _seen(files: Files) -> tuple[Event, _Standing | None]:
-    """Return what the document says, and how the event stands if its journal says more: durable, before it is shown."""
-    known, since, covered = parsed(files.document)
-    if os.stat(files.journal).st_size == covered:  # noqa: PTH116  # half the time of Path.stat, with every order
-        return known, None
+def _seen(files: Files) -> Event:
+    """Return how the event stands, read on to the end of the journal: durable, before it is shown."""
+    known = parsed(files.document)
+    if os.stat(files.journal).st_size == known.covered:  # noqa: PTH116  # half the time of Path.stat, with every look
+        return known.event
     descriptor = private(files.journal, os.O_RDONLY)
     try:
-        standing = _stands(descriptor, known, since, covered)
-        if standing.event != known:
+        event = _read_on(descriptor, known)
+        if event != known.event:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return known, standing
+    return event
 
 
-def _stands(descriptor: int, known: Event, since: int, covered: int) -> _Standing:
-    """Read on from where a document ends, which may be an old one."""
-    size = os.fstat(descriptor).st_size
-    if size < covered:
-        raise Damaged(f"the document of {known.name} covers {covered} bytes of a journal that has {size}")
-    place = Place(known.version, fencing.fence_before(descriptor, covered))
-    came = _read_on(place, os.pread(descriptor, size - covered, covered), covered)
-    event = known
-    if came.change:
-        event = Event(known.name, known.capacity, came.change["count"], came.change["version"])
-    return _Standing(event, came.place, since, came.counted, came.whole, size)
-
-
-def _read_on(place: Place, text: bytes, start: int) -> _Came:
-    """Read what came to the journal from ``start`` on. Raises ``Damaged``."""
-    last, counted, whole = None, start, start
+def _read_on(descriptor: int, at: Checkpoint) -> Event:
+    """Return the event after the lines behind a document, which may be an old one. Raises ``Damaged``."""
+    event = at.event
+    place = Place(event.version, fencing.fence_before(descriptor, at.covered))
+    text = os.pread(descriptor, os.fstat(descriptor).st_size - at.covered, at.covered)
     for part in text.split(b"\n")[:-1]:
         place, change = fencing.after(place, part + b"\n")
-        whole += len(part) + 1
-        if change:
-            last, counted = change, whole
-    return _Came(place, last, counted, whole)
+        if change and change["version"] == event.version + 1:
+            event = Event(event.name, change.get("capacity", event.capacity), change["count"], change["version"])
+    return event
 
 
-def _checked(files: Files, descriptor: int, version: int, fence: int) -> _Standing:
-    """Return how the event stands, unless it is plain by now that the line would be void."""
-    standing = _stands(descriptor, *parsed(files.document))
-    if version != standing.event.version + 1 or fence < max(standing.place.fence, fencing.taken(files.journal)):
+def _checkpoint(known: Following) -> Checkpoint:
+    """Return what the document is to say: it covers no line that may be void."""
+    return replace(checkpoint(known), covered=known.counted)
+
+
+def _check(files: Files, known: Following, descriptor: int, version: int, fence: int) -> None:
+    """Raise ``NotWritten`` if it is plain by now that a line decided on ``version`` would be void."""
+    known.catch_up(descriptor)
+    if version != known.standing.event.version or fence < max(known.place.fence, fencing.taken(files.journal)):
         raise _late()
-    return standing
 
 
-def _put(descriptor: int, standing: _Standing, line: bytes) -> int:
+def _put(descriptor: int, known: Following, line: bytes) -> int:
     """Append a line, and return where it ends. Raises ``OSError`` if it does not fit; half of it counts for nothing.
 
     Half a line that is there gets its end first. If the rest of it has come since, the end is a line that says nothing.
     """
-    text = line if standing.whole == standing.size else CANCEL + line
+    text = line if known.read == os.fstat(descriptor).st_size else CANCEL + line
     if os.write(descriptor, text) < len(text):
         raise OSError(errno.ENOSPC, "no room in the journal")
     return os.lseek(descriptor, 0, os.SEEK_CUR)
 
 
-def _counts(descriptor: int, standing: _Standing, end: int, order: str) -> bool:
-    """Tell whether the line of ``order``, which ends there, counts after all that came since ``standing``."""
-    text = os.pread(descriptor, end - standing.whole, standing.whole)
-    came = _read_on(standing.place, text, standing.whole)
-    return came.change is not None and (came.change["order"], came.counted) == (order, end)
-
-
 def _late() -> NotWritten:
-    return NotWritten("the lease had ended and another took over, so the order was not placed")
+    return NotWritten("the lease had ended and another took over, so nothing was done")

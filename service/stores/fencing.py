@@ -6,7 +6,8 @@ between the two. A kernel lock around both would be kept by the one that is paus
 journal decides. Lines are only ever added at its end, in one order that is the same for all, and what stands before a
 line never changes. The rule, which everybody who reads a journal asks ``after`` for:
 
-    A line with a fence is void if a higher fence is on a line before it, or if its version is not the next one.
+    A line with a fence is void if a higher fence is on a line before it, or if its version is not the next one (or the
+    one there is, for a line that is no change).
 
 So of two who decided on the same version, the one whose line comes first has sold, and the other has not, whoever of
 them had the lease. (For lines that are written one at a time the version alone tells as much. The fence tells it before
@@ -48,6 +49,8 @@ class Place:
 
 
 START = Place(0)
+NOTED = "noted"
+"""What ``status`` says on a line that is no change: its version is the one there is, and not the next."""
 
 
 class DoesNotFollow(Damaged):
@@ -68,6 +71,9 @@ def after(place: Place, line: bytes) -> tuple[Place, dict[str, Any] | None]:
         raise DoesNotFollow("a member is missing or of the wrong kind")
     if fence is None:
         return replace(place, version=version), change
+    if change.get("status") == NOTED:
+        void = fence < place.fence or version != place.version
+        return replace(place, fence=max(place.fence, fence)), None if void else change
     if version > place.version + 1:
         # Nobody decided on a version that was not there: a line is missing.
         raise DoesNotFollow(f"version {version} comes too early")

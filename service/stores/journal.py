@@ -16,18 +16,24 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from service.mode import Damaged, Unknown
-from service.rules import Event
 from service.stores import fencing
 from service.stores.document import private, replace
-from service.stores.fencing import LINE_BYTES_MAX, START
+from service.stores.fencing import NOTED, START
+from service.stores.lines import carried
 from service.stores.sealed import seal, unseal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-JOURNAL_BYTES_MAX = 16 << 20
-"""A journal that is as long as this is closed before the next change: some 80,000 orders."""
+    from service.stores.numbers import Free
+    from service.stores.standing import Standing
+    from service.values import Event
+
+JOURNAL_BYTES_MAX = 4 << 20
+"""A journal that is as long as this is closed before the next change: some 20,000 orders."""
+NO_CHANGES = {"continued", "carried", NOTED}
+"""What ``status`` says on lines that are no changes."""
 CLOSED = re.compile(r"(.+)\.(\d{12,})\.jsonl")
 
 
@@ -50,49 +56,39 @@ def closed(directory: Path) -> dict[str, list[tuple[int, Path]]]:
     return {name: sorted(journals) for name, journals in found.items()}
 
 
-def opening(event: Event) -> bytes:
-    """Return the first line of a journal that begins when the event stands like this."""
-    return seal(
-        {
-            "version": event.version,
-            "event": event.name,
-            "status": "continued" if event.version else "opened",
-            "capacity": event.capacity,
-            "count": event.count,
-            "at": time.time(),
-        }
-    )
+def opening(event: Event, free: Free | None = None) -> bytes:
+    """Return the first line of a journal that begins when the event stands like this, and these tickets are free."""
+    values: dict[str, object] = {
+        "version": event.version,
+        "event": event.name,
+        "status": "continued" if event.version else "opened",
+        "capacity": event.capacity,
+        "count": event.count,
+    }
+    if free:
+        values |= {"given": free.given, "returned": free.runs()}
+    return seal(values | {"at": time.time()})
 
 
-def begun(journal: Path) -> tuple[Event, int]:
-    """Return how the event stood when its journal began, and how long its first line is. Raises ``Damaged``."""
-    descriptor = private(journal, os.O_RDONLY)
-    try:
-        line, end, _ = os.pread(descriptor, LINE_BYTES_MAX, 0).partition(b"\n")
-    finally:
-        os.close(descriptor)
-    values = unseal(line + end)
-    try:
-        return Event(values["event"], values["capacity"], values["count"], values["version"]), len(line) + 1
-    except KeyError:
-        raise Damaged(f"{journal.name} does not begin with how its event stood") from None
+def beginning(standing: Standing) -> bytes:
+    """Return how the journal begins that goes on from here: its first line, and one for each live hold."""
+    event = standing.event
+    return opening(event, standing.free) + b"".join(carried(hold, event.version) for hold in standing.holds.values())
 
 
-def close(journal: Path, since: int, event: Event) -> int:
-    """Close a journal that began after version ``since`` and put a new one in its place; return how long that is.
+def close(journal: Path, standing: Standing) -> None:
+    """Close a journal and put a new one in its place, which goes on from how the event stands.
 
     A crash after any step leaves a store that opens: first there are two names for one file, then one of them is
     replaced by the new journal, whose bytes are on disk by then.
     """
-    name = closed_path(journal, since)
+    name = closed_path(journal, standing.since)
     try:
         name.hardlink_to(journal)
     except FileExistsError:
         if not name.samefile(journal):  # else of one who died right after this step
             raise Damaged(f"{name.name} is there already and is another journal: it is of an event before") from None
-    line = opening(event)
-    replace(journal, line)
-    return len(line)
+    replace(journal, beginning(standing))
 
 
 def opened(journal: Path) -> int:
@@ -132,7 +128,8 @@ def append(descriptor: int, lines: bytes) -> int:
 def changes(journal: Path, after: int) -> Iterator[bytes]:
     """Yield the changes of an event with a version above ``after``, as the lines that record them."""
     with _opened(journal) as growing:  # before the closed ones are listed: else one closed in between would be missed
-        begins = begun(journal)[0].version
+        begins = unseal(growing.readline())["version"]
+        growing.seek(0)
         earlier = [each for each in closed(journal.parent).get(journal.stem, []) if each[0] < begins]
         ends = [*(since for since, _ in earlier), begins][1:]
         for (_, path), end in zip(earlier, ends, strict=True):
@@ -156,5 +153,5 @@ def _above(after: int, lines: BinaryIO) -> Iterator[bytes]:
         except Damaged:
             yield line  # whatever is asked for: whoever reads the journal is to see that it is damaged
             continue
-        if change and change["version"] > after and change.get("status") != "continued":
+        if change and change["version"] > after and change.get("status") not in NO_CHANGES:
             yield line

@@ -11,29 +11,56 @@ bytes of the journal it covers.
 3. The document is written over. It is not fsynced: after a power loss the journal has the line, and the checksum tells
    a document that did not arrive.
 
-Whoever dies between 1 and 3 leaves a journal that is ahead of its document. The next one inside reads the document
-*and* the lines behind it, and brings the document up to date before it decides, so no order of the dead is forgotten,
-no version is given twice, and whoever looks afterwards sees no less than was told before.
+Whoever dies between 1 and 3 leaves a journal that is ahead of its document. The next one inside has read the lines
+behind it, and brings the document up to date before it decides, so no order of the dead is forgotten, no version is
+given twice, and whoever looks afterwards sees no less than was told before.
 
-Nothing is kept open or in memory between two calls, so a thousand events cost no more than one.
+What a worker knows of an event (``following.py``) is read from the journal once, and then only what is new.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from service.mode import Damaged, NotWritten
-from service.rules import Command, Event, NoSuchEvent, NoSuchOrder, Order, Page
 from service.stores import journal
-from service.stores.document import documents, overwrite, parsed, rendered, rewriting
+from service.stores.document import Checkpoint, documents, overwrite, parsed, place, rendered, rewriting
+from service.stores.following import Following
+from service.stores.lines import lines_of, order_of, used_of
 from service.stores.order_index import OrderIndex
-from service.stores.sealed import seal, unseal
+from service.stores.sealed import unseal
+from service.stores.tickets import Tickets
+from service.values import (
+    EVENT_NAME,
+    Buy,
+    Cancel,
+    Command,
+    Confirm,
+    Event,
+    Hold,
+    NoSuchEvent,
+    NoSuchOrder,
+    Order,
+    Page,
+    Resize,
+    Sweep,
+    TicketMap,
+    Used,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+FOLLOWED_MAX = 10_000
+"""Most events of which a worker knows how they stand. Those that it has not been asked for longest are read again."""
+SWEEP_HOLDS_MAX = 100
+"""Most tickets whose holds are ended by one command that only does this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,31 +77,66 @@ class JsonFile:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._files: dict[str, Files] = {}
-        self._since: dict[str, int] = {}
+        self._followed: OrderedDict[str, Following] = OrderedDict()
+        self._making = threading.Lock()
 
     def open(self) -> None:
         self._files = {path.stem: Files(path, journal.path_of(path)) for path in documents(self.directory)}
         self._index = OrderIndex(self.directory, {name: files.journal for name, files in self._files.items()})
         self._index.catch_up_beside()
+        self._tickets = Tickets()
 
     def has(self, name: str) -> bool:
         """Tell whether there is an event of this name."""
-        return name in self._files
+        return self._files_of(name) is not None
+
+    def create(self, name: str, capacity: int) -> bool:
+        """Make an event that is called so, and tell whether it was not there before."""
+        files = self._at(name)
+        line = journal.opening(Event(name, capacity, capacity))
+        try:
+            with contextlib.suppress(FileExistsError):  # one who made it and died may have left it without a document
+                place(files.journal, line)
+            with journal.appending(files.journal) as descriptor:
+                known = Following(descriptor)
+            at = Checkpoint(known.standing.event, known.standing.since, known.read)
+            place(files.document, rendered(at))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise not_written(error) from error
+        return True
+
+    def names(self, after: str, limit: int) -> list[str]:
+        """Return the names of events behind ``after``, in their order, at most ``limit``."""
+        return sorted(path.stem for path in documents(self.directory) if path.stem > after)[:limit]
 
     def read(self, command: Command) -> Page:
-        files = self._files.get(command.event)
+        files = self._files_of(command.event)
+        if files is None:
+            return Page(None)
         try:
-            return Page(self._current(files) if files else None)
+            known = self._current(command.event, files)
         except OSError as error:  # nothing was decided yet
             raise not_written(error) from error
+        with known.lock:
+            return self._page(known, command)
+
+    def expect(self, page: Page) -> None:
+        """Let the next command of this batch find what was decided, before ``write_all``. For who is alone inside."""
+        if page.event:
+            self._followed[page.event.name].expect(page)
+
+    def forget(self, name: str) -> None:
+        """Forget what was expected, and read again how the event stands."""
+        self._followed.pop(name, None)
 
     def write(self, page: Page) -> None:
         self.write_all([page])
 
     def write_all(self, pages: Sequence[Page]) -> None:
         """Write pages of one event that follow each other: one write and one fsync for all of them, or none is done."""
-        document, text = self._appended(pages)
-        overwrite(document, text)
+        overwrite(*self._appended(pages))
 
     def write_in_place(self, page: Page) -> None:
         """Write as the article does: truncate the document, then fill it. A reader in between finds nothing."""
@@ -83,36 +145,114 @@ class JsonFile:
             file.write(text)
 
     def look(self, name: str) -> Event | NoSuchEvent:
-        files = self._files.get(name)
-        return parsed(files.document)[0] if files else NoSuchEvent(name)
+        files = self._files_of(name)
+        return parsed(files.document).event if files else NoSuchEvent(name)
+
+    def tickets(self, name: str, first: int, last: int) -> TicketMap | NoSuchEvent:
+        files = self._files_of(name)
+        return self._tickets.look(files.document, files.journal, first, last) if files else NoSuchEvent(name)
+
+    def overdue(self, now: float) -> Iterator[tuple[str, float]]:
+        for document in documents(self.directory):
+            with contextlib.suppress(Damaged, OSError):  # somebody is writing it: the next time
+                ends = parsed(document).ends
+                if ends is not None and ends <= now:
+                    yield document.stem, ends
 
     def find(self, order: str) -> Order | NoSuchOrder:
         line = self._index.find(order)
-        return _order(unseal(line)) if line else NoSuchOrder(order)
+        return order_of(unseal(line)) if line else NoSuchOrder(order)
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
-        files = self._files.get(name)
+        files = self._files_of(name)
         return journal.changes(files.journal, after) if files else NoSuchEvent(name)
 
-    def _current(self, files: Files) -> Event:
-        """Return the event as it stands, with its document and its journal fit to be written."""
-        event, since, covered = parsed(files.document)
-        if os.stat(files.journal).st_size != covered:  # noqa: PTH116  # half the time of Path.stat, with every order
-            event, since, covered = _caught_up(files, event, since, covered)
-        if covered >= journal.JOURNAL_BYTES_MAX:
-            covered = journal.close(files.journal, since, event)
-            since = event.version
-            overwrite(files.document, rendered(event, since, covered))
+    def _at(self, name: str) -> Files:
+        document = self.directory / f"{name}.json"
+        return Files(document, journal.path_of(document))
+
+    def _files_of(self, name: str) -> Files | None:
+        files = self._files.get(name)
+        if files is None and EVENT_NAME.fullmatch(name) and self._at(name).document.exists():
+            files = self._files[name] = self._at(name)  # another worker has made it
+            self._index.add(name, files.journal)
+        return files
+
+    def _page(self, known: Following, command: Command) -> Page:
+        standing = known.standing
+        page = Page(
+            standing.event,
+            order=known.orders.get(command.order) or self._order(command),
+            used=(known.used.get(command.key) or self._used(command.event, command.key)) if command.key else None,
+        )
+        match command:
+            case Buy() | Hold():
+                short = command.quantity > standing.event.count
+                holds = standing.first_to_end(command.quantity - standing.event.count) if short else ()
+                return replace(page, free=standing.free.lowest(command.quantity), holds=holds)
+            case Sweep():
+                return replace(page, holds=standing.first_to_end(SWEEP_HOLDS_MAX))
+            case Resize():
+                return replace(page, highest=standing.free.highest())
+        return page
+
+    def _order(self, command: Command) -> Order | None:
+        if not isinstance(command, Confirm | Cancel):
+            return None
+        found = self.find(command.order)
+        return found if isinstance(found, Order) else None
+
+    def _used(self, event: str, key: str) -> Used | None:
+        line = self._index.find_key(self._at(event).journal, key)
+        return used_of(unseal(line)) if line else None
+
+    def _current(self, name: str, files: Files) -> Following:
+        """Return how the event stands, with its document and its journal fit to be written."""
+        at = os.stat(files.journal)  # noqa: PTH116  # half the time of Path.stat, with every order
+        known = self._followed.get(name)
+        if known is None or (known.file, known.read) != (at.st_ino, at.st_size):
+            known = self._caught_up(name, files)
+        if known.read >= journal.JOURNAL_BYTES_MAX:
+            journal.close(files.journal, known.standing)
+            known = self._caught_up(name, files)
             self._index.catch_up_beside()
-        self._since[event.name] = since
-        return event
+        return known
+
+    def _caught_up(self, name: str, files: Files) -> Following:
+        """Read what is new; cut off half a line that is left there; let the document say what the journal says."""
+        with journal.appending(files.journal) as descriptor:
+            known = self._known(name, descriptor)
+            with known.lock:
+                known.catch_up(descriptor)
+                at = checkpoint(known)
+                size = os.fstat(descriptor).st_size
+                if known.read < size:
+                    os.ftruncate(descriptor, known.read)
+                if parsed(files.document) == at:  # by whoever wrote the lines, when they were durable
+                    return known
+                # What the dead had not made durable, and lookers cannot see yet, is so before anyone decides on it.
+                os.fsync(descriptor)
+        overwrite(files.document, rendered(at))
+        return known
+
+    def _known(self, name: str, descriptor: int) -> Following:
+        """Return what is known of the journal that is open there."""
+        with self._making:
+            known = self._followed.get(name)
+            status = os.fstat(descriptor)
+            if known is None or known.file != status.st_ino or known.read > status.st_size:
+                known = self._followed[name] = Following(descriptor)
+            self._followed.move_to_end(name)
+            if len(self._followed) > FOLLOWED_MAX:
+                self._followed.popitem(last=False)
+            return known
 
     def _appended(self, pages: Sequence[Page]) -> tuple[Path, bytes]:
-        """Make the changes durable in the journal; return the document, and its text that covers them."""
-        lines = b"".join(map(line_of, pages))
+        """Make what is new on the pages durable in the journal; return the document, and its text that covers it."""
+        lines = b"".join(map(lines_of, pages))
         event = pages[-1].event
-        assert event is not None  # noqa: S101  # line_of has raised else
-        files = self._files[event.name]
+        assert event is not None  # noqa: S101  # lines_of has raised else
+        files, known = self._files[event.name], self._followed[event.name]
         try:
             descriptor = journal.opened(files.journal)
         except OSError as error:
@@ -125,60 +265,17 @@ class JsonFile:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return files.document, rendered(event, self._since[event.name], size)
+        with known.lock:
+            known.wrote(size - len(lines), lines, pages)
+            return files.document, rendered(Checkpoint(event, known.standing.since, size, known.standing.ends))
 
 
-def _caught_up(files: Files, event: Event, since: int, covered: int) -> tuple[Event, int, int]:
-    """Return the event after the lines behind its document; cut off half a line that is left there."""
-    with journal.appending(files.journal) as descriptor:
-        size = os.fstat(descriptor).st_size
-        if size < covered:
-            # Somebody closed the full journal and died before the document said so; or it was cut off by force.
-            began, length = journal.begun(files.journal)
-            if not since < began.version == event.version:
-                raise Damaged(f"{files.document.name} covers {covered} bytes of a journal that has {size}")
-            since, covered = began.version, length
-        *lines, rest = os.pread(descriptor, size - covered, covered).split(b"\n")
-        for line in lines:
-            change = unseal(line + b"\n")
-            # A line that does not follow was written by someone whom nobody kept out. Here the last one to write the
-            # document wins, as in any lost update; finding it is the load test's work, and recovery's.
-            if change["version"] == event.version + 1:
-                event = Event(event.name, event.capacity, change["count"], change["version"])
-        if rest:
-            os.ftruncate(descriptor, size - len(rest))
-        # What the dead had not made durable, and what lookers cannot see yet, is so before anyone decides on it.
-        os.fsync(descriptor)
-    overwrite(files.document, rendered(event, since, size - len(rest)))
-    return event, since, size - len(rest)
-
-
-def line_of(page: Page, fence: int | None = None) -> bytes:
-    """Return the line of the change on a page, with the fence of its writer where there is one (``fencing.py``)."""
-    order = page.order
-    if page.event is None or order is None:
-        raise ValueError("only a page with a change on it can be written")
-    return seal(
-        {
-            "version": order.version,
-            "order": order.id,
-            **({} if fence is None else {"fence": fence}),
-            "event": order.event,
-            "status": order.status,
-            "quantity": order.quantity,
-            "tickets": order.tickets,
-            "count": order.count,
-            "at": order.at,
-            "buyer": order.buyer,
-        }
-    )
-
-
-def _order(values: dict[str, Any]) -> Order:
-    values.pop("fence", None)
-    return Order(id=values.pop("order"), **values | {"tickets": tuple(values["tickets"])})
+def checkpoint(known: Following) -> Checkpoint:
+    """Return what the document is to say."""
+    standing = known.standing
+    return Checkpoint(standing.event, standing.since, known.read, standing.ends)
 
 
 def not_written(error: OSError) -> NotWritten:
     """Return what to raise when the disk refused and nothing has changed."""
-    return NotWritten(f"the ticket store cannot be written ({error.strerror}), so nothing was sold")
+    return NotWritten(f"the ticket store cannot be written ({error.strerror}), so nothing was done")

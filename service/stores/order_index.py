@@ -1,4 +1,4 @@
-"""Where an order stands in which journal: found in a time and a memory that do not grow with the number of orders.
+"""Where an order, or an idempotency key, stands in which journal: found in a time and a memory that do not grow.
 
 An order's identifier begins with eight digits that stand for its event, so only that event is looked through. The
 orders of the journal that grows are kept in memory, in each worker, and caught up when somebody asks; those of closed
@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from service.mode import Damaged
-from service.rules import place_of
 from service.stores import fencing, journal
 from service.stores.document import private
 from service.stores.fencing import CANCEL, FENCE, LINE_BYTES_MAX, START, Place
+from service.values import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 ORDER_ID = re.compile(r"[0-9a-f]{32}")
-LINE = re.compile(rb'^\{"version":\d+,"order":"([0-9a-f]{32})"', re.MULTILINE)
-"""How the line of an order begins. A line break in a buyer's name is escaped in JSON, so it is nowhere else."""
+LINE = re.compile(rb'^\{"version":\d+(?:,"order":"([0-9a-f]{32})")?(?:,"key":"([0-9a-f]{32})")?', re.MULTILINE)
+"""How a line begins. A line break in a buyer's name is escaped in JSON, so it is nowhere else."""
 VERSION = re.compile(rb'^\{"version":(\d+)')
 PIECE_BYTES = 1 << 20
 ORDERS_MAX = 250_000
@@ -80,6 +80,16 @@ class OrderIndex:
                     if line := self._found(path, order.encode()):
                         return line
         return b""
+
+    def find_key(self, path: Path, key: str) -> bytes:
+        """Return the line that answers for an idempotency key of the event with this journal, or nothing."""
+        with self._one:
+            return self._found(path, key.encode())
+
+    def add(self, name: str, path: Path) -> None:
+        """Know one more event."""
+        with self._one:
+            self._journals.setdefault(place_of(name), []).append(path)
 
     def catch_up_beside(self) -> None:
         """Index the closed journals in a thread of its own, before anybody asks for their orders."""
@@ -220,19 +230,21 @@ def _add(connection: sqlite3.Connection, journal: tuple[str, int, int], path: Pa
 
 
 def _orders(lines: bytes, place: Place) -> tuple[list[tuple[bytes, int]], Place]:
-    """Return the orders on whole lines that count, each with where its line begins, and the place after the lines.
+    """Return the orders and keys on whole lines that count, each with where its line begins, and the place after them.
 
     Raises ``Damaged``.
     """
     if CANCEL not in lines and not FENCE.search(lines):  # all count; not to open them takes a tenth of the time
         versions = VERSION.findall(lines[lines.rfind(b"\n", 0, -1) + 1 :])
         place = replace(place, version=int(versions[-1])) if versions else place
-        return [(match[1], match.start()) for match in LINE.finditer(lines)], place
-    orders, start = [], 0
+        found = ((name, match.start()) for match in LINE.finditer(lines) for name in match.groups() if name)
+        return list(found), place
+    orders: list[tuple[bytes, int]] = []
+    start = 0
     for line in lines.splitlines(keepends=True):
         place, change = fencing.after(place, line)
-        if change and "order" in change:
-            orders.append((change["order"].encode(), start))
+        names = [change[name].encode() for name in ("order", "key") if name in change] if change else []
+        orders += [(name, start) for name in names]
         start += len(line)
     return orders, place
 

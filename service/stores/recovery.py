@@ -14,19 +14,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
-from service.rules import Event
 from service.stores import fencing
 from service.stores import journal as journals
-from service.stores.document import private, read, rendered, replace, understood
-from service.stores.fencing import LINE_BYTES_MAX, Place
-from service.stores.journal import CLOSED, appending, begun, close, closed, opening, path_of
-from service.stores.replay import CAPACITY_MAX, Refused, replayed, verified
+from service.stores.document import Checkpoint, private, read, rendered, replace, understood
+from service.stores.fencing import LINE_BYTES_MAX
+from service.stores.journal import CLOSED, appending, close, closed, opening, path_of
+from service.stores.replay import Refused, Replayed, first_of, replayed, verified
 from service.stores.sealed import unseal
+from service.stores.standing import CAPACITY_MAX
+from service.values import EVENT_NAME, Event
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+    from service.stores.standing import Standing
+
 SPARE = re.compile(rf"{EVENT_NAME.pattern}\.((\d+-\d+|json|jsonl)\.tmp|lease(\.(break|restore)\.\d+\.[0-9a-f]+)?)")
 """What a crash leaves behind: half a document, and the lease of a holder that was killed."""
 READ_BYTES_MAX = 8 << 20
@@ -123,8 +125,9 @@ def _made_whole(document: Path, left: int, earlier: list[tuple[int, Path]]) -> t
         begin(document, Event(document.stem, count, count))
         return [], 0
     length = journal.stat().st_size
-    event, place, size, since, start = _replayed(journal, text, left)
-    between = _between(journal, since, earlier)
+    found, start = _replayed(journal, text, left)
+    event, size = found.at.event, found.at.covered
+    between = _between(journal, found.at.since, earlier)
     if count is not None and (event.version, event.capacity) != (0, count):
         raise Refused(
             f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
@@ -136,16 +139,24 @@ def _made_whole(document: Path, left: int, earlier: list[tuple[int, Path]]) -> t
             os.ftruncate(descriptor, size)
             os.fsync(descriptor)
         mended.append(f"{journal.name}: cut off the last {cut} bytes, half a line of a crash or what came too late")
-    if place.fence:
-        fencing.go_on_above(journal, place.fence)
-    if text != rendered(event, since, size):
+    if found.place.fence:
+        fencing.go_on_above(journal, found.place.fence)
+    if text != rendered(found.at):
         _refuse_if_ahead(document, text, event)
-        replace(document, rendered(event, since, size))
+        replace(document, rendered(found.at))
         mended.append(f"{document.name}: brought up to version {event.version} from the journal")
     # While they sell with fences, nobody may close it.
-    if between or (place.fence and size >= journals.JOURNAL_BYTES_MAX):
-        replace(document, rendered(event, event.version, close(journal, since, event)))
+    if between or (found.place.fence and size >= journals.JOURNAL_BYTES_MAX):
+        close(journal, found.standing or _standing(journal))
+        new = replayed(journal, 0)
+        replace(document, rendered(new.at))
     return mended, length - start
+
+
+def _standing(journal: Path) -> Standing:
+    standing = replayed(journal, 0).standing
+    assert standing is not None  # noqa: S101  # it was read from its first line
+    return standing
 
 
 def _between(journal: Path, since: int, earlier: list[tuple[int, Path]]) -> bool:
@@ -160,23 +171,27 @@ def _between(journal: Path, since: int, earlier: list[tuple[int, Path]]) -> bool
     return between
 
 
-def _replayed(journal: Path, text: bytes, left: int) -> tuple[Event, Place, int, int, int]:
-    """Return the event, its place, the journal's length, after which version it begins, and where reading began."""
+def _replayed(journal: Path, text: bytes, left: int) -> tuple[Replayed, int]:
+    """Return what a journal says, and from where on it was read."""
     try:
-        first, _ = begun(journal)
-    except Damaged:  # to be refused, with the line
-        first = None
+        since = first_of(journal).since
+        known = understood(text)
+    except Damaged:  # of the journal: to be refused, with the line
+        return replayed(journal, _covered(text)), 0
+    if since != known.since:  # the document is of the journal before
+        return replayed(journal, 0), 0
+    if left < known.covered <= journal.stat().st_size:
+        fence = _ends(journal, known.covered, known.event)
+        if fence is not None:
+            return replayed(journal, known.covered, after=(known, fence)), known.covered
+    return replayed(journal, known.covered), 0
+
+
+def _covered(text: bytes) -> int:
     try:
-        event, since, covered = understood(text)
+        return understood(text).covered
     except Damaged:
-        since, covered = -1, 0
-    if first is None or first.version != since:
-        covered = 0  # the document is of the journal before, or of none
-    elif left < covered <= journal.stat().st_size and (fence := _ends(journal, covered, event)) is not None:
-        event, place, size = replayed(journal, covered, after=(event, Place(event.version, fence), covered))
-        return event, place, size, since, covered
-    event, place, size = replayed(journal, covered)
-    return event, place, size, first.version if first else 0, 0
+        return 0
 
 
 def _ends(journal: Path, covered: int, event: Event) -> int | None:
@@ -209,13 +224,13 @@ def begin(document: Path, event: Event) -> None:
     """Make the journal's first line, which says how many tickets there are, and then the document."""
     line = opening(event)
     replace(path_of(document), line)
-    replace(document, rendered(event, event.version, len(line)))
+    replace(document, rendered(Checkpoint(event, event.version, len(line))))
 
 
 def _refuse_if_ahead(document: Path, text: bytes, event: Event) -> None:
     """Refuse a journal that is shorter than a document that it was on disk before: acknowledged sales are missing."""
     try:
-        known, _, _ = understood(text)
+        known = understood(text).event
     except Damaged:
         return
     if known.version > event.version:

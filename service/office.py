@@ -1,0 +1,86 @@
+"""The back office: what an operator asks for, and the sweeper."""
+
+from __future__ import annotations
+
+import hmac
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import flask
+
+from service import replies, wire
+from service.answers import sent
+from service.counter import DEFAULT_EVENT, body_of
+from service.mode import Damaged
+from service.problems import Problem, Response, no_such_event
+from service.values import Event, NoSuchEvent, Resize, Sweep
+
+if TYPE_CHECKING:
+    from service.counter import Run
+    from service.mode import Mode
+    from service.settings import Settings
+
+VERSION_MAX = 10**18 - 1
+EVENTS_MAX, EVENTS = 1000, 100
+
+
+def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep_token: str) -> None:
+    """Add the routes by which the service is run. ``sweep_token`` is what the sweeper shows."""
+
+    @app.get("/mode")
+    def claim() -> flask.Response:
+        return sent(replies.claimed(mode.name, mode.claim, settings.workers, settings.threads))
+
+    @app.get("/healthz")
+    def healthz() -> flask.Response:
+        return sent(Response(HTTPStatus.OK, {"status": "alive"}))
+
+    @app.get("/readyz")
+    def readyz() -> flask.Response:
+        try:
+            mode.store.look(DEFAULT_EVENT)
+        except (Damaged, OSError) as error:
+            raise Problem(503, "not-ready", f"the ticket store cannot be read: {error}") from error
+        return sent(Response(HTTPStatus.OK, {"status": "ready"}))
+
+    @app.get("/events/<event>/journal")
+    def journal(event: str) -> flask.Response:
+        _require_token(settings.admin_token)
+        after = wire.whole("after", flask.request.args.get("after", "0"), 0, VERSION_MAX)
+        lines = mode.store.changes(event, after)
+        if isinstance(lines, NoSuchEvent):
+            raise no_such_event(event)
+        return flask.Response(lines, mimetype="application/jsonl")
+
+    @app.post("/events/<event>/sweep")
+    def sweep(event: str) -> flask.Response:
+        _require_token(sweep_token or settings.admin_token)
+        return run(Sweep(event))
+
+
+def add_events(app: flask.Flask, mode: Mode, settings: Settings, run: Run) -> None:
+    """Add the routes by which events are listed, made and changed."""
+
+    @app.get("/events")
+    def events() -> flask.Response:
+        limit = wire.whole("limit", flask.request.args.get("limit", str(EVENTS)), 1, EVENTS_MAX)
+        names = mode.store.names(flask.request.args.get("after", ""), limit)
+        seen = [event for name in names if isinstance(event := mode.store.look(name), Event)]
+        return sent(replies.listed(seen, limit))
+
+    @app.put("/events/<event>")
+    def put(event: str) -> flask.Response:
+        _require_token(settings.admin_token)
+        name, asked = wire.event_name(event), body_of(wire.CapacityBody)
+        if mode.store.create(name, asked.capacity):
+            body = replies.event_body(Event(name, asked.capacity, asked.capacity))
+            return sent(Response(HTTPStatus.CREATED, body, {"Location": f"/events/{name}"}))
+        return run(Resize(name, asked.capacity))
+
+
+def _require_token(token: str) -> None:
+    if not token:
+        raise Problem(403, "forbidden", "no admin token is set: start the service with TURNSTILE_ADMIN_TOKEN")
+    shown = flask.request.headers.get("Authorization", "")
+    if not hmac.compare_digest(shown.encode(), f"Bearer {token}".encode()):
+        raise Problem(401, "not-signed-in", "expected the header Authorization: Bearer and the admin token")

@@ -1,0 +1,100 @@
+"""A journal that is followed: read once, and then only what is new.
+
+Whoever is inside knows by it how the event stands. A line that does not follow from those before it was written by
+someone whom nobody kept out, or who came too late: it changes nothing, for anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from service.stores import fencing
+from service.stores.fencing import START, DoesNotFollow
+from service.stores.standing import begun
+from service.values import Order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from service.values import Page, Used
+
+PIECE_BYTES = 1 << 20
+
+
+class Following:
+    """What is known of the journal of an event, by a worker."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Begin with the first line of an open journal. Raises ``Damaged``."""
+        self.file = os.fstat(descriptor).st_ino
+        self.lock = threading.Lock()
+        """For modes that let several threads inside."""
+        line, end, _ = _text(descriptor, 0).partition(b"\n")
+        self.standing = begun(line + end)
+        self.place, _ = fencing.after(START, line + end)
+        self.read = self.counted = len(line) + 1
+        """Where the last whole line ends, and the last one that counts."""
+        self.expected = False
+        """Something was decided that is not written yet: it stands in ``standing`` already, and in these."""
+        self.orders: dict[str, Order] = {}
+        self.used: dict[str, Used] = {}
+
+    def catch_up(self, descriptor: int, end: int | None = None) -> None:
+        """Read the whole lines that are new, as far as ``end``. Raises ``Damaged`` where one is damaged."""
+        while piece := os.pread(descriptor, PIECE_BYTES if end is None else end - self.read, self.read):
+            whole = piece.rfind(b"\n") + 1
+            if not whole:
+                break
+            for part in piece[:whole].split(b"\n")[:-1]:
+                self._line(part + b"\n")
+
+    def expect(self, page: Page) -> None:
+        """Go on by what was decided, before it is written: the next one of its batch finds it."""
+        self.expected = True
+        for change in page.changes:
+            self.standing.change(change)
+            if isinstance(change, Order):
+                self.orders[change.id] = change
+        if page.used:
+            self.used[page.used.key] = page.used
+
+    def wrote(self, start: int, lines: bytes, pages: Sequence[Page]) -> None:
+        """Go on by lines of one's own, which stand from ``start`` on, unless others came before them."""
+        if self.read != start:
+            return
+        if not self.expected:
+            try:
+                for change in [change for page in pages for change in page.changes]:
+                    self.standing.change(change)
+            except DoesNotFollow:  # nobody kept others out: to be read as it stands there
+                return
+        self.expected = False
+        self.orders.clear()
+        self.used.clear()
+        self.read = self.counted = start + len(lines)
+        self.place = fencing.Place(self.standing.event.version, self.place.fence)
+
+    def _line(self, line: bytes) -> None:
+        place, change = fencing.after(self.place, line)
+        self.read += len(line)
+        if change is None:
+            self.place = place
+            return
+        try:
+            self.standing.follow(change)
+        except DoesNotFollow:
+            return
+        self.place = place
+        self.counted = self.read
+
+
+def _text(descriptor: int, start: int) -> bytes:
+    """Return what stands from ``start`` on, up to the end of a line at least."""
+    text = b""
+    while piece := os.pread(descriptor, PIECE_BYTES, start + len(text)):
+        text += piece
+        if b"\n" in piece:
+            break
+    return text

@@ -1,0 +1,73 @@
+"""Which tickets are sold and held, for who only looks: from the journal, as far as the document says it is whole."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from service.mode import Damaged
+from service.stores.document import parsed, private
+from service.stores.following import Following
+from service.values import TicketMap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+FOLLOWED_MAX = 100
+"""Most events whose tickets a worker knows. Those that it was not asked for longest are read again."""
+TRIES_MAX = 100
+
+
+class Tickets:
+    """The tickets of all events of a directory. Make it in each worker, after the fork."""
+
+    def __init__(self) -> None:
+        self._one = threading.Lock()
+        self._followed: OrderedDict[Path, Following] = OrderedDict()
+
+    def look(self, document: Path, journal: Path, first: int, last: int) -> TicketMap:
+        """Return which of the tickets from ``first`` to ``last`` are sold, and which held. Raises ``Damaged``."""
+        with self._one:
+            known = self._known(document, journal)
+            standing = known.standing
+            held = {ticket for hold in standing.holds.values() for ticket in hold.tickets}
+            tickets = range(first, min(last, standing.event.capacity) + 1)
+            taken = [ticket for ticket in tickets if ticket not in standing.free]
+            return TicketMap(
+                standing.event,
+                _runs(ticket for ticket in taken if ticket not in held),
+                _runs(ticket for ticket in taken if ticket in held),
+            )
+
+    def _known(self, document: Path, journal: Path) -> Following:
+        for _ in range(TRIES_MAX):
+            at = parsed(document)
+            descriptor = private(journal, os.O_RDONLY)
+            try:
+                known = self._followed.get(journal)
+                if known is None or known.file != os.fstat(descriptor).st_ino:
+                    known = Following(descriptor)
+                if known.standing.since != at.since:
+                    continue  # the journal was closed between the two looks
+                known.catch_up(descriptor, max(at.covered, known.read))
+            finally:
+                os.close(descriptor)
+            self._followed[journal] = known
+            self._followed.move_to_end(journal)
+            if len(self._followed) > FOLLOWED_MAX:
+                self._followed.popitem(last=False)
+            return known
+        raise Damaged(f"{document.name} is not of the journal beside it")
+
+
+def _runs(tickets: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    runs: list[tuple[int, int]] = []
+    for ticket in tickets:
+        if runs and runs[-1][1] == ticket - 1:
+            runs[-1] = runs[-1][0], ticket
+        else:
+            runs.append((ticket, ticket))
+    return tuple(runs)
