@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from service.values import Command, Reply
 
 CAPACITY = 10_000_000
+FREE = tuple(range(1, 101))
 
 
 class Batching:
@@ -54,7 +55,7 @@ class Batching:
 
     def _answer(self, commands: Sequence[Command]) -> list[Reply]:
         time.sleep(self._pause_s)
-        return [self._decide(Page(Event(each.event, CAPACITY, CAPACITY)), each).reply for each in commands]
+        return [self._decide(Page(Event(each.event, CAPACITY, CAPACITY), free=FREE), each).reply for each in commands]
 
 
 def _free(*, wait: bool) -> nullcontext[None]:  # noqa: ARG001  # there is nothing to wait for

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 from unittest import mock
 
+from service.batch import commit
 from service.rules import decide
 from service.stores import recovery
 from service.stores.json_file import JsonFile
-from service.values import Buy, Page, order_id
+from service.values import Buy, order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,9 +61,5 @@ def identifier(number: int) -> str:
 
 def _sell(store: JsonFile, numbers: Sequence[int]) -> None:
     """Sell one ticket to each of ``numbers`` and write them as one batch."""
-    page = store.read(Buy(identifier(numbers[0]), EVENT, 1))
-    pages: list[Page] = []
-    for number in numbers:
-        page = decide(page, Buy(identifier(number), EVENT, 1, buyer=f"buyer {number}"), AT).page
-        pages.append(page)
-    store.write_all(pages)
+    orders = (Buy(identifier(number), EVENT, 1, buyer=f"buyer {number}") for number in numbers)
+    commit(store, partial(decide, now=AT), orders)

@@ -25,7 +25,7 @@ from bench import stores
 from bench.table import put
 from loadtest.percentiles import percentile
 from loadtest.provenance import provenance
-from service import app, catalogue, wire
+from service import answers, app, catalogue, wire
 from service.committer import Committer
 from service.flock import flock
 from service.modes import group_commit
@@ -103,9 +103,8 @@ def orders(clocks: Clocks, data: Path, count: int) -> list[dict[str, int]]:
         for place, name, timed in (
             (catalogue, "deciding", lambda _: decide),
             (wire, "_object", clocks.timed("parse", wire._object)),  # noqa: SLF001  # a step of its own
-            (wire, "buy", clocks.timed("validate", wire.buy)),
-            (wire, "replied", clocks.timed("render", wire.replied)),
-            (app, "_sent", clocks.timed("render", app._sent)),  # noqa: SLF001  # as above
+            (wire, "body_of", clocks.timed("validate", wire.body_of)),
+            (answers, "replied", clocks.timed("render", answers.replied)),
             (Committer, "begin", clocks.timed("queue", Committer.begin)),
             (group_commit, "flock", clocks.timed_turn(flock)),
             (JsonFile, "read", clocks.timed("read", JsonFile.read)),

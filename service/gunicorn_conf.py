@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from service.daemon import END_S
+from service.worker import Worker
 
 if TYPE_CHECKING:
     import socket
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from service.daemon import Daemon
     from service.mode import Mode
     from service.settings import Settings
+
+KEEPALIVE_S = 10
+"""How long a connection may be idle between two requests."""
+CONNECTIONS_MORE = 1000
+REQUEST_LINE_BYTES_MAX, HEADERS_MAX, HEADER_BYTES_MAX = 2048, 64, 4096
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -101,11 +107,22 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
                 sys.stderr.write(f"turnstile: {daemon.name} did not end within {END_S:g} s, so it was killed\n")
         sys.stderr.write("turnstile: stopped\n")
 
+    class Configured(Worker):
+        """What a worker is told of the settings: gunicorn hands it no others than its own."""
+
+        inside_max = settings.threads + settings.waiting_max
+
     return {
         "bind": f"fd://{bound.detach()}",  # gunicorn closes it: from here on the socket is its own
         "workers": settings.workers,
         "threads": settings.threads,
-        "worker_class": "service.worker.Worker",
+        "worker_class": Configured,
+        # Connections beyond what may be inside, so that there is somebody to be told that it is full.
+        "worker_connections": 2 * Configured.inside_max + CONNECTIONS_MORE,
+        "keepalive": KEEPALIVE_S,
+        "limit_request_line": REQUEST_LINE_BYTES_MAX,
+        "limit_request_fields": HEADERS_MAX,
+        "limit_request_field_size": HEADER_BYTES_MAX,
         "post_fork": post_fork,
         "when_ready": when_ready,
         "on_exit": on_exit,

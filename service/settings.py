@@ -69,6 +69,16 @@ class Settings(BaseModel):
         BeforeValidator(_digits),
         Field(ge=1, le=256, title="threads in each worker", description="a whole number from 1 to 256"),
     ] = 8
+    waiting_max: Annotated[
+        int,
+        BeforeValidator(_digits),
+        Field(
+            ge=0,
+            le=100_000,
+            title="requests that may wait in each worker",
+            description="a whole number from 0 to 100000; those beyond it are told to come again",
+        ),
+    ] = 512
     data: Annotated[
         Path,
         BeforeValidator(_place),

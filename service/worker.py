@@ -8,7 +8,6 @@ threads instead of two for each.
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 import time
@@ -17,8 +16,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.workers.gthread import ThreadWorker
-
+from service.arrivals import Arrivals
 from service.later import LATER, Later
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ class _Collected(bytearray):
     sendall = bytearray.extend
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+class Worker(Arrivals):
     """A gthread worker that knows ``Later``."""
 
     wsgi: Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
@@ -131,20 +129,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     # In the main thread.
 
-    def enqueue_req(self, conn: TConn) -> None:
-        if not (conn.initialized or conn.data_ready):
-            # gunicorn has a thread of the pool wait up to five seconds for the first byte of a new connection: a few
-            # that are opened ahead of need, as browsers do, would keep all others waiting.
-            conn.sock.setblocking(False)  # noqa: FBT003  # as Python has it
-            conn.timeout = time.monotonic() + self.cfg.keepalive
-            self.pending_conns.append(conn)
-            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
-            return
-        self.tpool.submit(self.handle, conn).add_done_callback(partial(self._handled, conn))
-
     def _handled(self, conn: TConn, task: Future[object]) -> None:
         if task.cancelled() or task.exception() or task.result() is not _LATER:
-            self.method_queue.defer(self.finish_request, conn, task)
+            super()._handled(conn, task)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         if self._awaited:
@@ -171,9 +158,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             response.force_close()
             reply, sent = b"", 0
         waiting.conn = waiting.response = None
+        self._inside.discard(conn)
         keep = not response.should_close()
         if sent == len(reply):
-            over: Future[bool] = Future()
+            over: Future[object] = Future()
             over.set_result(keep)
             self.finish_request(conn, over)
         else:  # a client that reads slowly may keep a thread of the pool waiting

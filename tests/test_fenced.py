@@ -110,7 +110,7 @@ def gated(patch: pytest.MonkeyPatch) -> None:
     written = os.write
     patch.setattr(os, "write", write)
     patch.setattr(os, "fsync", lambda _: None)
-    for name in ("_put", "_counts", "overwrite"):
+    for name in ("_check", "_put", "overwrite"):
         patch.setattr(fenced, name, around(getattr(fenced, name)))
 
 
@@ -139,7 +139,10 @@ def test_any_interleaving_is_read_alike_by_all(
         store = counter.opened("lease").store
         assert isinstance(store, FencedJsonFile)
         gated(patch)
-        holders = [Holder(store, *order) for order in orders]
+        stores = [FencedJsonFile(counter.directory) for _ in orders]  # each of a process of its own
+        for each in stores:
+            each.open()
+        holders = [Holder(each, *order) for each, order in zip(stores, orders, strict=True)]
         seen = [store.look("default")]
         found = set()
         for number in schedule:
@@ -186,7 +189,7 @@ def test_half_a_line_counts_for_nothing_and_the_next_one_is_whole(counter: Count
     try:
         for room in (0, 20, 20):
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
-            with pytest.raises(NotWritten, match="so nothing was sold"):
+            with pytest.raises(NotWritten, match="so nothing was done"):
                 mode.execute(buying(1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ import pytest
 
 from service import catalogue
 from service.mode import Damaged, NotWritten, Unknown
-from service.stores import document, journal, order_index, recovery
+from service.stores import document, journal, order_index, recovery, replay
 from service.stores.json_file import JsonFile
 from service.stores.order_index import OrderIndex
 from service.stores.replay import Refused, verified
@@ -82,7 +83,7 @@ def test_a_batch_goes_into_one_journal_whichever_mode_writes_it(counter: Counter
         sell(mode)
     for since, path in journal.closed(directory)["default"]:
         assert SHORT_BYTES <= path.stat().st_size < SHORT_BYTES + 300
-        assert journal.begun(path)[0] == Event("default", CAPACITY, CAPACITY - since, since)
+        assert replay.first_of(path).event == Event("default", CAPACITY, CAPACITY - since, since)
 
 
 STEPS = ["link", "replace", "overwrite"]
@@ -185,20 +186,22 @@ def test_a_document_that_does_not_fit_its_journal_is_not_believed(
     mode = counter.opened("file_lock")
     for _ in range(5):
         sell(mode)
-    event, since, covered = document.parsed(directory / "default.json")
+    at = document.parsed(directory / "default.json")
     counter.close()
     if damage == "another version":
-        text = document.rendered(Event("default", CAPACITY, CAPACITY - 4, 4), since, covered)
+        text = document.rendered(replace(at, event=Event("default", CAPACITY, CAPACITY - 4, 4)))
     elif damage == "no line ends there":
-        text = document.rendered(event, since, covered - 7)
+        text = document.rendered(replace(at, covered=at.covered - 7))
     else:
-        text = document.rendered(Event("default", CAPACITY, CAPACITY - 9, 9), since, covered + 900)
+        text = document.rendered(
+            replace(at, event=Event("default", CAPACITY, CAPACITY - 9, 9), covered=at.covered + 900)
+        )
     (directory / "default.json").write_bytes(text)
     if damage == "longer than the journal":
         with pytest.raises(Refused, match="knows version 9, but the journal ends at 5"):
             counter.build("file_lock")
     else:
-        assert look(counter.opened("file_lock")) == event
+        assert look(counter.opened("file_lock")) == at.event
 
 
 def whole(counter: Counter) -> Iterator[Path]:
@@ -340,8 +343,8 @@ def test_an_event_is_not_started_anew_over_its_closed_journals(counter: Counter,
     with pytest.raises(Refused, match=r"does not come before default\.jsonl"):
         counter.build("file_lock")
     with pytest.raises(Damaged, match="is there already and is another journal"):
-        journal.close(directory / "default.jsonl", 0, Event("default", 10, 10))
-    assert journal.begun(directory / "default.jsonl")[0] == Event("default", 10, 10)
+        journal.close(directory / "default.jsonl", replay.first_of(directory / "default.jsonl"))
+    assert replay.first_of(directory / "default.jsonl").event == Event("default", 10, 10)
 
 
 def test_an_index_of_other_journals_is_not_believed(counter: Counter, directory: Path) -> None:
@@ -391,7 +394,7 @@ def test_a_start_finishes_the_closing_of_a_journal(counter: Counter, directory: 
     counter.close()
     journal.closed_path(directory / "default.jsonl", 0).hardlink_to(directory / "default.jsonl")
     again = opened(counter)
-    assert journal.begun(directory / "default.jsonl")[0].version == 2
+    assert replay.first_of(directory / "default.jsonl").since == 2
     assert [again.store.find(order.id) for order in orders] == orders
     assert sell(again).version == 3
 

@@ -91,8 +91,8 @@ def damaged_journals(whole: bytes) -> dict[str, tuple[bytes, str]]:
         "fewer left than there are": (seal(opening | {"count": 9}), "9 of 10 tickets, which is no beginning"),
         "a member missing": (first + seal({"version": 1, "event": "default"}), r"missing or of the wrong kind"),
         "a member of the wrong kind": (first + seal(sale | {"count": "9"}), "of the wrong kind|are said to be left"),
-        "a ticket twice": (first + second + seal(unseal(third) | {"tickets": [1]}), "are not those from 2"),
-        "too few tickets": (first + seal(sale | {"tickets": []}), "are not those from 1"),
+        "a ticket twice": (first + second + seal(unseal(third) | {"tickets": [1]}), "1 tickets sold were not all free"),
+        "too few tickets": (first + seal(sale | {"tickets": []}), "1 tickets of 10 were sold"),
         "nothing sold": (first + seal(sale | {"quantity": 0, "count": 10, "tickets": []}), "0 tickets of 10 were sold"),
         "less than nothing left": (
             first + seal(sale | {"quantity": 11, "count": -1, "tickets": list(range(1, 12))}),

@@ -224,7 +224,7 @@ def test_a_full_disk_sells_nothing_and_leaves_nothing_half_done(counter: Counter
     try:
         for room in (0, 20):
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + room, limits[1]))
-            with pytest.raises(NotWritten, match="so nothing was sold"):
+            with pytest.raises(NotWritten, match="so nothing was done"):
                 mode.execute(buying(1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -253,5 +253,5 @@ def test_a_document_covers_whole_lines_whoever_else_writes(counter: Counter) -> 
         patch.setattr(os, "write", late)
         sell(mode)
     whole = (counter.directory / "default.jsonl").read_bytes()
-    assert document.parsed(counter.directory / "default.json")[2] == len(whole)
+    assert document.parsed(counter.directory / "default.json").covered == len(whole)
     assert sell(mode).version == 2

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from service import wire
 from service.app import create_app
 from service.mode import Busy, Damaged, NotWritten
+from service.problems import Problem
 from service.settings import Settings
-from service.wire import BODY_BYTES_MAX, Problem
+from service.wire import BODY_BYTES_MAX
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -98,7 +99,7 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(
 def test_any_bytes_are_a_command_or_a_problem(body: bytes) -> None:
     """Nothing else comes out of the parser, whatever goes in."""
     try:
-        command = wire.buy("default", "o", JSON, body)
+        command = wire.body_of(wire.BuyBody, JSON, body)
     except Problem as problem:
         assert 400 <= problem.status < 500
     else:
@@ -114,7 +115,7 @@ VALUES = st.recursive(
 def test_any_object_is_a_command_or_a_problem(body: dict[str, Any]) -> None:
     """A command is exactly what the object said; anything else is a problem."""
     try:
-        command = wire.buy("default", "o", JSON, json.dumps(body).encode())
+        command = wire.body_of(wire.BuyBody, JSON, json.dumps(body).encode())
     except Problem as problem:
         assert problem.status in {400, 422}
     else:

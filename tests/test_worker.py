@@ -10,94 +10,25 @@ import os
 import signal
 import socket
 import time
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Self
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-from loadtest import serve
 from service.flock import flock
+from tests.connections import BODY, BUY, CLIENTS, HEAD, Client, clients, held, look, service
 from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from loadtest.serve import Service
-
-BODY = b'{"quantity": 1}'
-HEAD = b"POST /buy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-BUY = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 LARGE_BODY = json.dumps({"quantity": 100, "buyer": "b" * 100}).encode()
 LARGE = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(LARGE_BODY), LARGE_BODY)
-CLIENTS = 20
 LAZY = 6000
 """Several times as many replies as the kernel keeps for a connection."""
 STUCK = 20
 """One that was not served for so many orders of another waits for itself."""
-
-
-class Client:
-    """A connection of a buyer, in bytes."""
-
-    def __init__(self, url: str, receive_bytes: int | None = None) -> None:
-        host, port = url.removeprefix("http://").split(":")
-        self.socket = socket.socket()
-        if receive_bytes:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self.socket.settimeout(PATIENCE_S)
-        self.socket.connect((host, int(port)))
-        self._replies = self.socket.makefile("rb")
-
-    def __enter__(self) -> Self:  # noqa: D105  # it says itself
-        return self
-
-    def __exit__(self, *_: object) -> None:  # noqa: D105  # it says itself
-        self._replies.close()
-        self.socket.close()
-
-    def send(self, request: bytes = BUY) -> None:
-        self.socket.sendall(request)
-
-    def reply(self) -> tuple[int, dict[str, str], dict[str, object]]:
-        """Return the status, the headers and the body of the next reply."""
-        status = int(self._replies.readline().split()[1])
-        headers = {}
-        while line := self._replies.readline().strip():
-            name, _, value = line.decode().partition(": ")
-            headers[name] = value
-        return status, headers, json.loads(self._replies.read(int(headers["Content-Length"])))
-
-    def ended(self) -> bool:
-        """Tell whether the other side has closed the connection, and sent nothing more."""
-        return self._replies.read() == b""
-
-
-@contextmanager
-def service(place: Path, mode: str = "group_commit", **flags: object) -> Iterator[Service]:
-    """One worker with one thread."""
-    (place / "data").mkdir(exist_ok=True)
-    (place / "data" / "default.json").write_text('{"count": 1000000}')
-    program = "tests.later_program" if mode == "later" else "service"
-    words = {"mode": mode, "workers": 1, "threads": 1, "wait_s": PATIENCE_S, **flags}
-    with serve.service(place, words, program) as started:
-        yield started
-
-
-@contextmanager
-def held(place: Path) -> Iterator[None]:
-    with flock(place / "data" / "default.flock", wait=True):
-        yield
-
-
-def look(url: str) -> dict[str, int]:
-    found: dict[str, int] = requests.get(f"{url}/tickets", timeout=PATIENCE_S).json()
-    return found
-
-
-def clients(stack: ExitStack, url: str, number: int = CLIENTS) -> list[Client]:
-    return [stack.enter_context(Client(url)) for _ in range(number)]
 
 
 def test_one_thread_serves_all_who_wait_and_those_who_only_look(tmp_path: Path) -> None:

@@ -226,9 +226,13 @@ class JsonFile:
                 known.catch_up(descriptor)
                 at = checkpoint(known)
                 size = os.fstat(descriptor).st_size
+                said = parsed(files.document)
+                if known.read > size or (said.since == at.since and said.covered > size):
+                    covered = max(known.read, said.covered)
+                    raise Damaged(f"{files.document.name} covers {covered} bytes of a journal that has {size}")
                 if known.read < size:
                     os.ftruncate(descriptor, known.read)
-                if parsed(files.document) == at:  # by whoever wrote the lines, when they were durable
+                if said == at:  # by whoever wrote the lines, when they were durable
                     return known
                 # What the dead had not made durable, and lookers cannot see yet, is so before anyone decides on it.
                 os.fsync(descriptor)
@@ -240,7 +244,7 @@ class JsonFile:
         with self._making:
             known = self._followed.get(name)
             status = os.fstat(descriptor)
-            if known is None or known.file != status.st_ino or known.read > status.st_size:
+            if known is None or known.file != status.st_ino:
                 known = self._followed[name] = Following(descriptor)
             self._followed.move_to_end(name)
             if len(self._followed) > FOLLOWED_MAX:
