@@ -53,7 +53,7 @@ def decide(page: Page, command: Command, now: float) -> Decision:
     if page.used and now - page.used.at <= KEY_S:
         same = page.used.asked == asked_for(command)
         return Decision(page, page.used.reply if same else KeyReused(page.event))
-    after, reply = _ruled(replace(page, used=None), command, now)
+    after, reply = _ruled(replace(page, used=None) if page.used else page, command, now)
     if command.key is not None and not isinstance(reply, NoSuchOrder):
         after = replace(after, used=Used(command.key, asked_for(command), reply, now))
     return Decision(after if after.changes or after.used else page, reply)
@@ -93,7 +93,7 @@ def _placed(page: Page, command: Buy | Hold, now: float) -> tuple[Page, Reply]:
         buyer=command.buyer,
         expires_at=now + command.ttl_s if isinstance(command, Hold) else None,
     )
-    taken = replace(_with(page, order), free=page.free[quantity:], order=order)
+    taken = _with(page, order, order, page.free[quantity:])
     return taken, Held(order) if isinstance(command, Hold) else Sold(order)
 
 
@@ -138,7 +138,7 @@ def _resized(page: Page, command: Resize, now: float) -> tuple[Page, Reply]:
     if not more:
         return page, Sized(event)
     change = Resized(event.name, command.capacity, event.count + more, event.version + 1, now)
-    page = replace(_with(page, change), free=())
+    page = _with(page, change, None, ())
     return page, Sized(_event(page))
 
 
@@ -159,14 +159,21 @@ def _ended(page: Page, order: Order, status: Status, now: float) -> Page:
     event = _event(page)
     freed = () if status == "sold" else order.tickets
     change = replace(order, status=status, count=event.count + len(freed), version=event.version + 1, at=now)
-    return replace(_with(page, change), order=change, free=tuple(sorted(page.free + freed)))
+    return _with(page, change, change, tuple(sorted(page.free + freed)))
 
 
-def _with(page: Page, change: Order | Resized) -> Page:
+def _with(page: Page, change: Order | Resized, order: Order | None, free: tuple[int, ...]) -> Page:
+    """Return the page with one more change, the order that it names, and what is free then."""
     event = _event(page)
     capacity = change.capacity if isinstance(change, Resized) else event.capacity
-    return replace(
-        page, event=Event(event.name, capacity, change.count, change.version), changes=(*page.changes, change)
+    return Page(
+        Event(event.name, capacity, change.count, change.version),
+        order,
+        page.used,
+        free,
+        page.holds,
+        page.highest,
+        (*page.changes, change),
     )
 
 

@@ -24,7 +24,7 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged, NotWritten
@@ -180,26 +180,25 @@ class JsonFile:
 
     def _page(self, known: Following, command: Command) -> Page:
         standing = known.standing
-        page = Page(
-            standing.event,
-            order=known.orders.get(command.order) or self._order(command),
-            used=(known.used.get(command.key) or self._used(command.event, command.key)) if command.key else None,
-        )
+        event, order, highest = standing.event, None, 0
+        free: tuple[int, ...] = ()
+        holds: tuple[Order, ...] = ()
         match command:
             case Buy() | Hold():
-                short = command.quantity > standing.event.count
-                holds = standing.first_to_end(command.quantity - standing.event.count) if short else ()
-                return replace(page, free=standing.free.lowest(command.quantity), holds=holds)
+                free = standing.free.lowest(command.quantity)
+                if command.quantity > event.count:
+                    holds = standing.first_to_end(command.quantity - event.count)
+            case Confirm() | Cancel():
+                order = known.orders.get(command.order) or self._order(command.order)
             case Sweep():
-                return replace(page, holds=standing.first_to_end(SWEEP_HOLDS_MAX))
+                holds = standing.first_to_end(SWEEP_HOLDS_MAX)
             case Resize():
-                return replace(page, highest=standing.free.highest())
-        return page
+                highest = standing.free.highest()
+        used = (known.used.get(command.key) or self._used(event.name, command.key)) if command.key else None
+        return Page(event, order, used, free, holds, highest)
 
-    def _order(self, command: Command) -> Order | None:
-        if not isinstance(command, Confirm | Cancel):
-            return None
-        found = self.find(command.order)
+    def _order(self, order: str) -> Order | None:
+        found = self.find(order)
         return found if isinstance(found, Order) else None
 
     def _used(self, event: str, key: str) -> Used | None:
