@@ -20,7 +20,7 @@ from service.stores.json_file import JsonFile
 from service.stores.order_index import OrderIndex
 from service.stores.replay import Refused, verified
 from service.stores.sealed import seal, unseal
-from service.values import Buy, Event, NoSuchEvent, NoSuchOrder, Order, Sold
+from service.values import Event, NoSuchEvent, NoSuchOrder, Order, Sold
 from tests.counter import Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:
@@ -360,17 +360,6 @@ def test_an_index_of_other_journals_is_not_believed(counter: Counter, directory:
     orders = [sell(mode) for _ in range(20)]
     assert [mode.store.find(order.id) for order in orders] == orders
     assert {type(mode.store.find(order.id)) for order in old} == {NoSuchOrder}
-
-
-def test_orders_whose_identifiers_do_not_say_their_event_are_found(counter: Counter, directory: Path) -> None:
-    """Those of a journal from before; while there are few events, all are looked through."""
-    mode = opened(counter)
-    names = [f"{number:032x}" for number in range(20)]
-    for name in names:
-        page = mode.store.read(buying())
-        mode.store.write(decide_now(page, Buy(name, "default", 1)).page)
-    assert [getattr(mode.store.find(name), "id", None) for name in names] == names
-    assert directory == counter.directory
 
 
 def test_a_journal_that_is_not_closed_yet_is_not_indexed_as_one(counter: Counter, directory: Path) -> None:

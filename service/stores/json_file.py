@@ -31,27 +31,11 @@ from service.mode import Damaged, NotWritten
 from service.stores import journal
 from service.stores.document import Checkpoint, documents, overwrite, parsed, place, rendered, rewriting
 from service.stores.following import Following
-from service.stores.lines import lines_of, order_of, used_of
+from service.stores.lines import lines_of
 from service.stores.order_index import OrderIndex
-from service.stores.sealed import unseal
+from service.stores.pages import found, page_for
 from service.stores.tickets import Tickets
-from service.values import (
-    EVENT_NAME,
-    Buy,
-    Cancel,
-    Command,
-    Confirm,
-    Event,
-    Hold,
-    NoSuchEvent,
-    NoSuchOrder,
-    Order,
-    Page,
-    Resize,
-    Sweep,
-    TicketMap,
-    Used,
-)
+from service.values import EVENT_NAME, Command, Event, NoSuchEvent, NoSuchOrder, Order, Page, TicketMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,8 +43,6 @@ if TYPE_CHECKING:
 
 FOLLOWED_MAX = 10_000
 """Most events of which a worker knows how they stand. Those that it has not been asked for longest are read again."""
-SWEEP_HOLDS_MAX = 100
-"""Most tickets whose holds are ended by one command that only does this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +61,7 @@ class JsonFile:
         self._files: dict[str, Files] = {}
         self._followed: OrderedDict[str, Following] = OrderedDict()
         self._making = threading.Lock()
+        self._looked = 0
 
     def open(self) -> None:
         self._files = {path.stem: Files(path, journal.path_of(path)) for path in documents(self.directory)}
@@ -120,7 +103,7 @@ class JsonFile:
         except OSError as error:  # nothing was decided yet
             raise not_written(error) from error
         with known.lock:
-            return self._page(known, command)
+            return page_for(command, known, self._index, files.journal)
 
     def expect(self, page: Page) -> None:
         """Let the next command of this batch find what was decided, before ``write_all``. For who is alone inside."""
@@ -160,12 +143,21 @@ class JsonFile:
                     yield document.stem, ends
 
     def find(self, order: str) -> Order | NoSuchOrder:
-        line = self._index.find(order)
-        return order_of(unseal(line)) if line else NoSuchOrder(order)
+        if not self._index.knows(order):
+            self._look_around()
+        return found(self._index, order) or NoSuchOrder(order)
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
         files = self._files_of(name)
         return journal.changes(files.journal, after) if files else NoSuchEvent(name)
+
+    def _look_around(self) -> None:
+        """Know the events that other workers have made since."""
+        changed = self.directory.stat().st_mtime_ns
+        if changed != self._looked:
+            for path in documents(self.directory):
+                self._files_of(path.stem)
+            self._looked = changed
 
     def _at(self, name: str) -> Files:
         document = self.directory / f"{name}.json"
@@ -177,33 +169,6 @@ class JsonFile:
             files = self._files[name] = self._at(name)  # another worker has made it
             self._index.add(name, files.journal)
         return files
-
-    def _page(self, known: Following, command: Command) -> Page:
-        standing = known.standing
-        event, order, highest = standing.event, None, 0
-        free: tuple[int, ...] = ()
-        holds: tuple[Order, ...] = ()
-        match command:
-            case Buy() | Hold():
-                free = standing.free.lowest(command.quantity)
-                if command.quantity > event.count:
-                    holds = standing.first_to_end(command.quantity - event.count)
-            case Confirm() | Cancel():
-                order = known.orders.get(command.order) or self._order(command.order)
-            case Sweep():
-                holds = standing.first_to_end(SWEEP_HOLDS_MAX)
-            case Resize():
-                highest = standing.free.highest()
-        used = (known.used.get(command.key) or self._used(event.name, command.key)) if command.key else None
-        return Page(event, order, used, free, holds, highest)
-
-    def _order(self, order: str) -> Order | None:
-        found = self.find(order)
-        return found if isinstance(found, Order) else None
-
-    def _used(self, event: str, key: str) -> Used | None:
-        line = self._index.find_key(self._at(event).journal, key)
-        return used_of(unseal(line)) if line else None
 
     def _current(self, name: str, files: Files) -> Following:
         """Return how the event stands, with its document and its journal fit to be written."""

@@ -35,7 +35,6 @@ VERSION = re.compile(rb'^\{"version":(\d+)')
 PIECE_BYTES = 1 << 20
 ORDERS_MAX = 250_000
 """Most orders that a worker keeps in memory, of all events together: some 50 MB. The least asked for go first."""
-EVENTS_FEW = 16
 BUSY_S = 60.0
 TRIES_MAX, TRY_S = 200, 0.01
 SCHEMA = """
@@ -66,8 +65,6 @@ class OrderIndex:
         self._journals: dict[str, list[Path]] = {}
         for name, path in journals.items():
             self._journals.setdefault(place_of(name), []).append(path)
-        # Orders that were placed before identifiers said so are looked for where that does not take long.
-        self._few = list(journals.values()) if len(journals) <= EVENTS_FEW else []
         self._one, self._making = threading.Lock(), threading.Lock()
         self._growing: OrderedDict[Path, _Growing] = OrderedDict()
         self._closed: sqlite3.Connection | None = None
@@ -75,7 +72,7 @@ class OrderIndex:
     def find(self, order: str) -> bytes:
         """Return the line of an order, or nothing if there is none. Raises ``Damaged``."""
         if ORDER_ID.fullmatch(order):
-            for path in self._journals.get(order[:8]) or self._few:
+            for path in self._journals.get(order[:8], ()):
                 with self._one:
                     if line := self._found(path, order.encode()):
                         return line
@@ -85,6 +82,10 @@ class OrderIndex:
         """Return the line that answers for an idempotency key of the event with this journal, or nothing."""
         with self._one:
             return self._found(path, key.encode())
+
+    def knows(self, order: str) -> bool:
+        """Tell whether there is an event whose orders begin like this one."""
+        return order[:8] in self._journals
 
     def add(self, name: str, path: Path) -> None:
         """Know one more event."""

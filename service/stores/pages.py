@@ -1,0 +1,50 @@
+"""The page of a command: what it touches, from what is known of its event and from the index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from service.stores.lines import order_of, used_of
+from service.stores.sealed import unseal
+from service.values import Buy, Cancel, Command, Confirm, Hold, Order, Page, Resize, Sweep, Used
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from service.stores.following import Following
+    from service.stores.order_index import OrderIndex
+
+SWEEP_TICKETS_MAX = 100
+"""Most tickets whose holds are ended by one command that only does this."""
+
+
+def page_for(command: Command, known: Following, index: OrderIndex, journal: Path) -> Page:
+    """Return the page. What was decided in the same batch, and is not written yet, comes before what is written."""
+    standing = known.standing
+    event, order, highest = standing.event, None, 0
+    free: tuple[int, ...] = ()
+    holds: tuple[Order, ...] = ()
+    match command:
+        case Buy() | Hold():
+            free = standing.free.lowest(command.quantity)
+            if command.quantity > event.count:
+                holds = standing.first_to_end(command.quantity - event.count)
+        case Confirm() | Cancel():
+            order = known.orders.get(command.order) or found(index, command.order)
+        case Sweep():
+            holds = standing.first_to_end(SWEEP_TICKETS_MAX)
+        case Resize():
+            highest = standing.free.highest()
+    used = (known.used.get(command.key) or _used(index, journal, command.key)) if command.key else None
+    return Page(event, order, used, free, holds, highest)
+
+
+def found(index: OrderIndex, order: str) -> Order | None:
+    """Return an order as its last change left it."""
+    line = index.find(order)
+    return order_of(unseal(line)) if line else None
+
+
+def _used(index: OrderIndex, journal: Path, key: str) -> Used | None:
+    line = index.find_key(journal, key)
+    return used_of(unseal(line)) if line else None
