@@ -16,8 +16,8 @@ import pytest
 from service import catalogue
 from service.mode import Damaged, NotWritten, Unknown
 from service.stores import document, journal, order_index, recovery, replay
+from service.stores.closed_index import ClosedIndex
 from service.stores.json_file import JsonFile
-from service.stores.order_index import OrderIndex
 from service.stores.replay import Refused, verified
 from service.stores.sealed import seal, unseal
 from service.values import Event, NoSuchEvent, NoSuchOrder, Order, Sold
@@ -315,7 +315,7 @@ def test_opening_the_index_again_gives_up_no_lock(counter: Counter, directory: P
     mode = opened(counter)
     for _ in range(10):
         sell(mode)
-    index = OrderIndex(directory, {})
+    index = ClosedIndex(directory)
     used = index._connected()  # noqa: SLF001  # what a thread of a worker does
     used.execute("INSERT INTO orders VALUES (x'00', 1, 1)")
     index._connected().close()  # noqa: SLF001  # what another one does meanwhile
@@ -369,7 +369,7 @@ def test_a_journal_that_is_not_closed_yet_is_not_indexed_as_one(counter: Counter
     while (directory / "default.jsonl").stat().st_size < SHORT_BYTES:
         orders.append(sell(mode))
     journal.closed_path(directory / "default.jsonl", 0).hardlink_to(directory / "default.jsonl")
-    mode.store._index._catch_up()  # type: ignore[attr-defined]  # noqa: SLF001  # what a worker does that opens now
+    mode.store._index._closed.catch_up()  # type: ignore[attr-defined]  # noqa: SLF001  # what a worker does that opens now
     orders += [sell(mode) for _ in range(9)]
     assert [mode.store.find(order.id) for order in orders] == orders
     again = opened(counter, verify=True)
