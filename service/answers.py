@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import flask
 from flask.logging import default_handler
+from werkzeug.datastructures import Headers
 
 from service import replies
 from service.later import Later
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
-    from werkzeug.datastructures import Headers
     from werkzeug.exceptions import HTTPException
 
     from service.mode import Answer, Leave
@@ -39,57 +39,65 @@ class _Sent(flask.Response):
 
 
 class Awaited(flask.Response):
-    """A response that is made when the outcome is there. The headers that it has by then are added to it."""
+    """A response that is made when the outcome is there, by then without Flask. Headers that it has are added to it."""
 
     def __init__(self, begin: Callable[[Answer], Leave], wait_s: float) -> None:
-        super().__init__()
-        self.headers.clear()
+        # Not what a response is made of otherwise: it is only for Flask to hand on.
+        self.headers = Headers()
+        self._on_close: list[Callable[[], object]] = []
         self._begin = begin
         self._wait_s = wait_s
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Later:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Later:  # noqa: ARG002  # as WSGI has it
         def respond(outcome: Reply | Exception) -> Iterable[bytes]:
             made = problem(outcome) if isinstance(outcome, Exception) else replied(outcome)
-            made.headers.extend(self.headers)
-            return made(environ, start_response)
+            body = _encoded(made)
+            headers = {"Content-Type": made.content_type, "Content-Length": str(len(body)), **made.headers}
+            start_response(_STATUS[made.status], [*headers.items(), *self.headers.items()])
+            return (body,)
 
         return Later(self._begin, self._wait_s, respond)
 
 
+_STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+
 def sent(response: Response) -> flask.Response:
     """Return a response as Flask sends it."""
-    headers = {"Content-Type": response.content_type, **response.headers}
-    return _Sent(f"{ENCODER.encode(response.body)}\n", response.status, headers)
+    return _Sent(_encoded(response), response.status, {"Content-Type": response.content_type, **response.headers})
 
 
-def replied(reply: Reply) -> flask.Response:
+def replied(reply: Reply) -> Response:
     """Return the response for what was decided."""
     try:
-        return sent(replies.replied(reply))
+        return replies.replied(reply)
     except Problem as refused:
-        return problem(refused)
+        return refused.response()
 
 
-def problem(error: Exception) -> flask.Response:
+def problem(error: Exception) -> Response:
     """Return the response for what was raised: whatever is not known to be definite is unknown."""
     match error:
         case Problem():
-            return sent(error.response())
+            return error.response()
         case Busy():
-            return sent(Problem(503, "busy", f"{error}; try again").response())
+            return Problem(503, "busy", f"{error}; try again").response()
         case NotWritten():
             LOG.error("%s", error)
-            return sent(Problem(503, "not-written", f"{error}; try again later").response())
+            return Problem(503, "not-written", f"{error}; try again later").response()
         case Damaged():
             LOG.error("%s", error)
-            detail = "the ticket store held something that nobody wrote whole"
-            return sent(Problem(500, "torn-read", detail).response())
+            return Problem(500, "torn-read", "the ticket store held something that nobody wrote whole").response()
         case Unknown():
             LOG.error("%s", error)
-            return sent(Problem(500, "unknown-outcome", f"{error}: look whether it was done").response())
+            return Problem(500, "unknown-outcome", f"{error}: look whether it was done").response()
     LOG.error("unforeseen", exc_info=error)
-    detail = "something unforeseen happened: look whether it was done"
-    return sent(Problem(500, "unknown-outcome", detail).response())
+    return Problem(500, "unknown-outcome", "something unforeseen happened: look whether it was done").response()
+
+
+def raised(error: Exception) -> flask.Response:
+    """Return what Flask sends for what a view raised."""
+    return sent(problem(error))
 
 
 def route_problem(error: HTTPException) -> flask.Response:
@@ -99,11 +107,13 @@ def route_problem(error: HTTPException) -> flask.Response:
     match error.code:
         case HTTPStatus.NOT_FOUND:
             detail = f"there is no route {place}: expected one such as GET /tickets or POST /buy"
-            return problem(Problem(404, "not-found", detail))
+            return raised(Problem(404, "not-found", detail))
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            refused = problem(
-                Problem(405, "method-not-allowed", f"there is no route {place}: expected {allowed} there")
-            )
+            refused = raised(Problem(405, "method-not-allowed", f"there is no route {place}: expected {allowed} there"))
             refused.headers["Allow"] = allowed
             return refused
-    return problem(Problem(error.code or 500, "bad-request", error.description or error.name))
+    return raised(Problem(error.code or 500, "bad-request", error.description or error.name))
+
+
+def _encoded(response: Response) -> bytes:
+    return f"{ENCODER.encode(response.body)}\n".encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import flask
 from werkzeug.exceptions import HTTPException
 
-from service.answers import problem, route_problem, sent
+from service.answers import raised, route_problem, sent
 from service.counter import DEFAULT_EVENT, add_counter, purchase, runner
 from service.office import add_events, add_office
 from service.problems import Response
@@ -29,7 +29,7 @@ def create_app(mode: Mode, settings: Settings, sweep_token: str = "") -> flask.F
     if settings.harness:
         _add_harness(app)
     app.register_error_handler(HTTPException, route_problem)
-    app.register_error_handler(Exception, problem)
+    app.register_error_handler(Exception, raised)
     return app
 
 

@@ -35,7 +35,7 @@ def runner(mode: Mode, settings: Settings) -> Run:
     def run(command: Command) -> flask.Response:
         if begin and LATER in flask.request.environ:
             return Awaited(partial(begin, command), settings.wait_s)
-        return replied(mode.execute(command))
+        return sent(replied(mode.execute(command)))
 
     return run
 
