@@ -82,8 +82,7 @@ class JsonFile:
                 place(files.journal, line)
             with journal.appending(files.journal) as descriptor:
                 known = Following(descriptor)
-            at = Checkpoint(known.standing.event, known.standing.since, known.read)
-            place(files.document, rendered(at))
+            place(files.document, rendered(checkpoint(known)))
         except FileExistsError:
             return False
         except OSError as error:
@@ -98,10 +97,12 @@ class JsonFile:
         files = self._files_of(command.event)
         if files is None:
             return Page(None)
-        try:
-            known = self._current(command.event, files)
-        except OSError as error:  # nothing was decided yet
-            raise not_written(error) from error
+        known = self._followed.get(command.event)
+        if known is None or not known.expected:  # else in the middle of a batch, where nothing can have come
+            try:
+                known = self._current(command.event, files)
+            except OSError as error:  # nothing was decided yet
+                raise not_written(error) from error
         with known.lock:
             return page_for(command, known, self._index, files.journal)
 
