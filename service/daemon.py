@@ -77,6 +77,10 @@ class Daemon:
         self._pid, self._process = pid, os.pidfd_open(pid)
         return True
 
+    def let_go(self) -> None:
+        """Hold it no longer, in a process that is neither its master nor one of those it serves."""
+        os.close(self._held)
+
     def end(self) -> bool:
         """Let it do what was asked so far, and end it for good. Return whether it ended by itself, and not killed."""
         os.write(self._held, SENTINEL)
@@ -100,7 +104,7 @@ class Daemon:
     def _be(self, let_go: Callable[[], None]) -> NoReturn:
         status = 1
         try:
-            os.close(self._held)  # else it would wait for its own end
+            self.let_go()  # else it would wait for its own end
             _behave_as_no_master()
             let_go()
             Path("/proc/self/comm").write_text(self.name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication
@@ -75,11 +76,17 @@ class Keeper(Arbiter):  # type: ignore[misc]  # as above
     def _keep_daemons(self) -> None:
         for daemon in self._daemons:
             before = daemon.pid
-            if daemon.keep(self._let_go) and before:
+            if daemon.keep(partial(self._let_go, daemon)) and before:
                 self.log.error("daemon %s (pid: %s) has died; pid %s follows it", daemon.name, before, daemon.pid)
 
-    def _let_go(self) -> None:
-        """Close, in a daemon, what it must not hold: with the port in its hand, no service could follow this one."""
+    def _let_go(self, daemon: Daemon) -> None:
+        """Close, in a daemon, what it must not hold: with the port in its hand, no service could follow this one.
+
+        And two daemons that held each other's lifeline would never end.
+        """
+        for other in self._daemons:
+            if other is not daemon:
+                other.let_go()
         for listener in self.LISTENERS:
             listener.close()
         for worker in self.WORKERS.values():

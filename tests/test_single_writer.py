@@ -62,7 +62,7 @@ class Crowd:
         self.broken = 0
         self.hung = 0
         self._enough = threading.Event()
-        self._threads = [threading.Thread(target=self._buy) for _ in range(BUYERS)]
+        self._threads = [threading.Thread(target=self._buy, daemon=True) for _ in range(BUYERS)]
         for thread in self._threads:
             thread.start()
 
