@@ -131,6 +131,7 @@ def place(path: Path, text: bytes) -> None:
 def _spare(path: Path, text: bytes) -> Path:
     """Return a file beside ``path`` that nobody else writes, with ``text`` on disk."""
     spare = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp")
+    spare.unlink(missing_ok=True)  # of one who died within ``place``, it is a second name of what is in use
     with rewriting(spare) as file:
         file.write(text)
         file.flush()

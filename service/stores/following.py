@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from service.stores import fencing
 from service.stores.fencing import START, DoesNotFollow
+from service.stores.lines import CARRIED
 from service.stores.standing import begun
 from service.values import Order
 
@@ -36,6 +37,8 @@ class Following:
         self.place, _ = fencing.after(START, line + end)
         self.read = self.counted = len(line) + 1
         """Where the last whole line ends, and the last one that counts."""
+        self.began = self.read
+        """Where what the journal began with ends."""
         self.expected = False
         """Something was decided that is not written yet: it stands in ``standing`` already, and in these."""
         self.orders: dict[str, Order] = {}
@@ -88,6 +91,8 @@ class Following:
             return
         self.place = place
         self.counted = self.read
+        if change["status"] == CARRIED:
+            self.began = self.read
 
 
 def _text(descriptor: int, start: int) -> bytes:

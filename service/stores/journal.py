@@ -1,9 +1,9 @@
 """The journal of an event: one JSON line a change, in files of a bounded size.
 
 ``<event>.jsonl`` is the journal that grows. When it is full, whoever is inside closes it: it gets the name
-``<event>.<since>.jsonl``, where ``since`` is the version before its first change, and a new one is put in its place
-whose first line says how the event stood. A closed journal never changes again. The first line of a journal that was
-never closed says how many tickets there are.
+``<event>.<since>.jsonl``, where ``since`` is the version before its first change (or the next number, if the journal
+before it has that), and a new one is put in its place whose first line says how the event stood. A closed journal never
+changes again. The first line of a journal that was never closed says how many tickets there are.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from service.mode import Damaged, Unknown
 from service.stores import fencing
 from service.stores.document import private, replace
 from service.stores.fencing import NOTED, START
-from service.stores.lines import carried
-from service.stores.sealed import seal, unseal
+from service.stores.lines import CARRIED, carried
+from service.stores.sealed import seal
+from service.stores.standing import begun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 JOURNAL_BYTES_MAX = 4 << 20
 """A journal that is as long as this is closed before the next change: some 20,000 orders."""
-NO_CHANGES = {"continued", "carried", NOTED}
+NO_CHANGES = {"continued", CARRIED, NOTED}
 """What ``status`` says on lines that are no changes."""
 CLOSED = re.compile(r"(.+)\.(\d{12,})\.jsonl")
 
@@ -56,7 +57,7 @@ def closed(directory: Path) -> dict[str, list[tuple[int, Path]]]:
     return {name: sorted(journals) for name, journals in found.items()}
 
 
-def opening(event: Event, free: Free | None = None) -> bytes:
+def opening(event: Event, free: Free | None = None, since: int = 0) -> bytes:
     """Return the first line of a journal that begins when the event stands like this, and these tickets are free."""
     values: dict[str, object] = {
         "version": event.version,
@@ -66,14 +67,15 @@ def opening(event: Event, free: Free | None = None) -> bytes:
         "count": event.count,
     }
     if free:
-        values |= {"given": free.given, "returned": free.runs()}
+        values |= {"since": since, "given": free.given, "returned": free.runs()}
     return seal(values | {"at": time.time()})
 
 
 def beginning(standing: Standing) -> bytes:
     """Return how the journal begins that goes on from here: its first line, and one for each live hold."""
-    event = standing.event
-    return opening(event, standing.free) + b"".join(carried(hold, event.version) for hold in standing.holds.values())
+    event, holds = standing.event, standing.holds.values()
+    first = opening(event, standing.free, standing.next_since)
+    return first + b"".join(carried(hold, event.version) for hold in holds)
 
 
 def close(journal: Path, standing: Standing) -> None:
@@ -128,7 +130,7 @@ def append(descriptor: int, lines: bytes) -> int:
 def changes(journal: Path, after: int) -> Iterator[bytes]:
     """Yield the changes of an event with a version above ``after``, as the lines that record them."""
     with _opened(journal) as growing:  # before the closed ones are listed: else one closed in between would be missed
-        begins = unseal(growing.readline())["version"]
+        begins = begun(growing.readline()).since
         growing.seek(0)
         earlier = [each for each in closed(journal.parent).get(journal.stem, []) if each[0] < begins]
         ends = [*(since for since, _ in earlier), begins][1:]
@@ -147,7 +149,7 @@ def _above(after: int, lines: BinaryIO) -> Iterator[bytes]:
     place = START
     for line in lines:
         if not line.endswith(b"\n"):  # somebody is writing it
-            continue
+            return
         try:
             place, change = fencing.after(place, line)
         except Damaged:

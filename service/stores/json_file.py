@@ -74,12 +74,11 @@ class JsonFile:
         return self._files_of(name) is not None
 
     def create(self, name: str, capacity: int) -> bool:
-        """Make an event that is called so, and tell whether it was not there before."""
+        """Make an event that is called so, and tell whether it was not there before, of any capacity."""
         files = self._at(name)
-        line = journal.opening(Event(name, capacity, capacity))
         try:
             with contextlib.suppress(FileExistsError):  # one who made it and died may have left it without a document
-                place(files.journal, line)
+                place(files.journal, journal.opening(Event(name, capacity, capacity)))
             with journal.appending(files.journal) as descriptor:
                 known = Following(descriptor)
             place(files.document, rendered(checkpoint(known)))
@@ -87,7 +86,7 @@ class JsonFile:
             return False
         except OSError as error:
             raise not_written(error) from error
-        return True
+        return at.event.capacity == capacity
 
     def names(self, after: str, limit: int) -> list[str]:
         """Return the names of events behind ``after``, in their order, at most ``limit``."""
@@ -167,17 +166,19 @@ class JsonFile:
     def _files_of(self, name: str) -> Files | None:
         files = self._files.get(name)
         if files is None and EVENT_NAME.fullmatch(name) and self._at(name).document.exists():
-            files = self._files[name] = self._at(name)  # another worker has made it
-            self._index.add(name, files.journal)
+            self._index.add(name, self._at(name).journal)  # another worker has made it
+            files = self._files[name] = self._at(name)
         return files
 
     def _current(self, name: str, files: Files) -> Following:
         """Return how the event stands, with its document and its journal fit to be written."""
         at = os.stat(files.journal)  # noqa: PTH116  # half the time of Path.stat, with every order
-        known = self._followed.get(name)
+        with self._making:
+            if known := self._followed.get(name):
+                self._followed.move_to_end(name)  # else one that is always up to date is let go in the midst of a batch
         if known is None or (known.file, known.read) != (at.st_ino, at.st_size):
             known = self._caught_up(name, files)
-        if known.read >= journal.JOURNAL_BYTES_MAX:
+        if known.read - known.began >= journal.JOURNAL_BYTES_MAX:
             journal.close(files.journal, known.standing)
             known = self._caught_up(name, files)
             self._index.catch_up_beside()

@@ -43,6 +43,8 @@ ANSWERS: dict[type[Reply], str] = {
     Sized: "sized",
     CapacityTaken: "capacity-taken",
 }
+CARRIED = "carried"
+"""What ``status`` says on a line that carries a hold into its journal."""
 REPLIES = {name: kind for kind, name in ANSWERS.items()}
 
 
@@ -64,7 +66,7 @@ def lines_of(page: Page, fence: int | None = None) -> bytes:
 
 def carried(hold: Order, version: int) -> bytes:
     """Return the line that carries a hold into a journal that begins with ``version``."""
-    return seal({"version": version, "order": hold.id, "event": hold.event, "status": "carried", "hold": _whole(hold)})
+    return seal({"version": version, "order": hold.id, "event": hold.event, "status": CARRIED, "hold": _whole(hold)})
 
 
 def change_of(line: dict[str, Any]) -> Change:
@@ -76,7 +78,7 @@ def change_of(line: dict[str, Any]) -> Change:
 
 def order_of(line: dict[str, Any]) -> Order:
     """Return the order as the change on a line left it."""
-    return _order(line["hold"] if line["status"] == "carried" else line | {"id": line["order"]})
+    return _order(line["hold"] if line["status"] == CARRIED else line | {"id": line["order"]})
 
 
 def used_of(line: dict[str, Any]) -> Used:

@@ -42,7 +42,8 @@ def page_for(command: Command, known: Following, index: OrderIndex, journal: Pat
 def found(index: OrderIndex, order: str) -> Order | None:
     """Return an order as its last change left it."""
     line = index.find(order)
-    return order_of(unseal(line)) if line else None
+    values = unseal(line) if line else {}
+    return order_of(values) if values.get("order") == order else None  # else it is the name of an idempotency key
 
 
 def _used(index: OrderIndex, journal: Path, key: str) -> Used | None:

@@ -49,7 +49,11 @@ def verified(journal: Path) -> None:
         first = first_of(path)
         if before is None and first.since:
             raise Refused(f"{path} goes on from version {first.since}, and what came before is missing: restore it")
-        if before is not None and (first.event, first.free.runs()) != (before.event, before.free.runs()):
+        if before is not None and (first.since, first.event, first.free.runs()) != (
+            before.next_since,
+            before.event,
+            before.free.runs(),
+        ):
             raise Refused(f"{path} does not go on from where the journal before it ends: restore it from a backup")
         before = after
 

@@ -10,7 +10,7 @@ import heapq
 from typing import TYPE_CHECKING, Any
 
 from service.stores.fencing import DoesNotFollow
-from service.stores.lines import change_of, order_of
+from service.stores.lines import CARRIED, change_of, order_of
 from service.stores.numbers import Free
 from service.stores.sealed import unseal
 from service.values import Event, Order, Resized
@@ -22,7 +22,10 @@ CAPACITY_MAX = 10_000_000
 
 
 class Standing:
-    """An event after some line of its journal. Every change must follow from what stands here."""
+    """An event after some line of its journal. Every change must follow from what stands here.
+
+    ``since`` is what the journal is told by: the version that it begins with, or more.
+    """
 
     def __init__(self, first: dict[str, Any]) -> None:
         """Stand as a journal's first line says. Raises ``DoesNotFollow``."""
@@ -31,10 +34,13 @@ class Standing:
         begins = goes_on or (first["status"] == "opened" and version == 0 and count == capacity)
         if not begins or type(capacity) is not int or not 0 <= count <= capacity <= CAPACITY_MAX:
             raise DoesNotFollow(f"it has version {version} and {count} of {capacity} tickets, which is no beginning")
-        self.since = version
+        self.since: int = first.get("since", version)
+        if type(self.since) is not int or self.since < version:
+            raise DoesNotFollow(f"it begins after {self.since!r}, and with version {version}")
         self.event = Event(first["event"], capacity, count, version)
         self.free = Free(capacity, first.get("given", capacity - count), first.get("returned", ()))
         self.holds: dict[str, Order] = {}
+        self._begins = version
         self._ends: list[tuple[float, str]] = []
 
     def follow(self, line: dict[str, Any]) -> None:
@@ -42,7 +48,7 @@ class Standing:
         try:
             if line["event"] != self.event.name:
                 raise DoesNotFollow(f"it belongs to the event {line['event']!r}")
-            if line["status"] == "carried":
+            if line["status"] == CARRIED:
                 self._carry(order_of(line))
             elif line["status"] == "noted":
                 self._must_be(line["version"], self.event.version)
@@ -77,6 +83,12 @@ class Standing:
         for end in seen:
             heapq.heappush(self._ends, end)
         return tuple(found)
+
+    @property
+    def next_since(self) -> int:
+        """What the journal is told by that goes on from here."""
+        # Answers that are kept without a change can fill a journal too, and no two may have one name.
+        return max(self.event.version, self.since + 1)
 
     @property
     def ends(self) -> float | None:
@@ -123,7 +135,7 @@ class Standing:
 
     def _carry(self, hold: Order) -> None:
         free = any(ticket in self.free for ticket in hold.tickets)
-        if self.event.version != self.since or hold.expires_at is None or free or hold.id in self.holds:
+        if self.event.version != self._begins or hold.expires_at is None or free or hold.id in self.holds:
             raise DoesNotFollow(f"the hold {hold.id} cannot have been there when the journal began")
         self._hold(hold, hold.expires_at)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import OrderedDict
@@ -10,15 +11,17 @@ from typing import TYPE_CHECKING
 from service.mode import Damaged
 from service.stores.document import parsed, private
 from service.stores.following import Following
+from service.stores.journal import closed_path
 from service.values import TicketMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from service.stores.document import Checkpoint
+
 FOLLOWED_MAX = 100
 """Most events whose tickets a worker knows. Those that it was not asked for longest are read again."""
-TRIES_MAX = 100
 
 
 class Tickets:
@@ -43,24 +46,31 @@ class Tickets:
             )
 
     def _known(self, document: Path, journal: Path) -> Following:
-        for _ in range(TRIES_MAX):
-            at = parsed(document)
-            descriptor = private(journal, os.O_RDONLY)
-            try:
-                known = self._followed.get(journal)
-                if known is None or known.file != os.fstat(descriptor).st_ino:
-                    known = Following(descriptor)
-                if known.standing.since != at.since:
-                    continue  # the journal was closed between the two looks
-                known.catch_up(descriptor, max(at.covered, known.read))
-            finally:
-                os.close(descriptor)
-            self._followed[journal] = known
-            self._followed.move_to_end(journal)
-            if len(self._followed) > FOLLOWED_MAX:
-                self._followed.popitem(last=False)
-            return known
+        at = parsed(document)
+        # Whoever closes a journal may stand, or have died, between the new one and its document: that speaks of the
+        # old one then, which has its second name already.
+        for path in (journal, closed_path(journal, at.since)):
+            with contextlib.suppress(FileNotFoundError):
+                known = self._caught_up(journal, path, at)
+                if known.standing.since == at.since:
+                    return known
         raise Damaged(f"{document.name} is not of the journal beside it")
+
+    def _caught_up(self, journal: Path, path: Path, at: Checkpoint) -> Following:
+        descriptor = private(path, os.O_RDONLY)
+        try:
+            known = self._followed.get(journal)
+            if known is None or known.file != os.fstat(descriptor).st_ino:
+                known = Following(descriptor)
+            if known.standing.since == at.since:
+                known.catch_up(descriptor, max(at.covered, known.read))
+        finally:
+            os.close(descriptor)
+        self._followed[journal] = known
+        self._followed.move_to_end(journal)
+        if len(self._followed) > FOLLOWED_MAX:
+            self._followed.popitem(last=False)
+        return known
 
 
 def _runs(tickets: Iterable[int]) -> tuple[tuple[int, int], ...]:
