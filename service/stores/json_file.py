@@ -86,7 +86,7 @@ class JsonFile:
             return False
         except OSError as error:
             raise not_written(error) from error
-        return at.event.capacity == capacity
+        return known.standing.event.capacity == capacity
 
     def names(self, after: str, limit: int) -> list[str]:
         """Return the names of events behind ``after``, in their order, at most ``limit``."""
