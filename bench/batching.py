@@ -18,14 +18,16 @@ from service import catalogue
 from service.committer import Committer
 from service.later import awaited
 from service.mode import Claim
-from service.values import Event, Page
+from service.rules import Page
+from service.values import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from service.commands import Command
     from service.mode import Answer, Decide, Leave
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 CAPACITY = 10_000_000
 FREE = tuple(range(1, 101))

@@ -31,8 +31,8 @@ from loadtest.percentiles import percentile
 from loadtest.serve import NotServed
 from loadtest.usage import Meter
 from service import catalogue
+from service.commands import Buy
 from service.settings import Settings
-from service.values import Buy
 
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier

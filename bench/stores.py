@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from service.batch import commit
+from service.commands import Buy
 from service.rules import decide
 from service.stores import recovery
 from service.stores.json_file import JsonFile
-from service.values import Buy, order_id
+from service.values import order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from werkzeug.exceptions import HTTPException
 
     from service.mode import Answer, Leave
+    from service.outcomes import Reply
     from service.problems import Response
-    from service.values import Reply
 
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 LOG = logging.getLogger("turnstile")

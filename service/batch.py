@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from service.commands import Command
     from service.mode import Decide
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 
 def commit(store: JsonFile, decide: Decide, commands: Iterable[Command]) -> list[Reply]:

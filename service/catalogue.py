@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from service import rules, values
+from service import commands, rules
 from service.modes.file_lock import FileLock
 from service.modes.group_commit import GroupCommit
 from service.modes.lease import Lease
@@ -77,7 +77,7 @@ def deciding(think_s: float) -> Decide:
     shown at that speed; there is no other sleep in the service.
     """
 
-    def decide(page: values.Page, command: values.Command) -> values.Decision:
+    def decide(page: rules.Page, command: commands.Command) -> rules.Decision:
         if think_s:
             time.sleep(think_s)
         return rules.decide(page, command, time.time())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from service.mode import Answer, Leave
-    from service.values import Reply
+    from service.outcomes import Reply
 
     class Turn(Protocol):
         """What keeps all other writers out: until it is their turn, or else ``Busy`` at once."""

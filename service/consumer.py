@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.pipes import Asked, Door, Noted
-    from service.values import Command, Reply
 
     Commit = Callable[[Iterable[Command]], Sequence[Reply]]
     Batch = tuple[Connection, list[Asked]]

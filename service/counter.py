@@ -10,10 +10,12 @@ import flask
 
 from service import replies, wire
 from service.answers import Awaited, replied, sent
+from service.commands import Buy, Cancel, Command, Confirm, Hold
 from service.later import LATER
 from service.mode import begin_of
+from service.outcomes import NoSuchOrder
 from service.problems import cut_off, no_such_order, too_large
-from service.values import Buy, Cancel, Command, Confirm, Hold, NoSuchOrder, order_id
+from service.values import order_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from service.mode import Answer, Leave
-    from service.values import Reply
+    from service.outcomes import Reply
 
 T = TypeVar("T")
 HAND_OVER_S = 0.02

@@ -12,19 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from service.values import (
-    Command,
-    Decision,
-    Event,
-    NoSuchEvent,
-    NoSuchOrder,
-    Order,
-    Page,
-    Reply,
-    TicketMap,
-)
+from service.commands import Command
+from service.outcomes import NoSuchEvent, NoSuchOrder, Reply
+from service.rules import Decision, Page
+
+if TYPE_CHECKING:
+    from service.values import Event, Order, TicketMap
 
 Reach = Literal["nowhere", "threads", "processes", "hosts"]
 Mishap = Literal["killed holder", "paused holder", "power loss"]

@@ -10,10 +10,12 @@ import flask
 
 from service import replies, wire
 from service.answers import sent
+from service.commands import Resize, Sweep
 from service.counter import DEFAULT_EVENT, body_of
 from service.mode import Damaged
+from service.outcomes import NoSuchEvent
 from service.problems import Problem, Response, no_such_event
-from service.values import Event, NoSuchEvent, Resize, Sweep
+from service.values import Event
 
 if TYPE_CHECKING:
     from service.counter import Run

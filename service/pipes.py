@@ -17,7 +17,9 @@ from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, get_args
 
-from service.values import Command, Event, Order, Reply
+from service.commands import Command
+from service.outcomes import Reply
+from service.values import Event, Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
+    from service.commands import Command
     from service.mode import Answer, Leave
+    from service.outcomes import Reply
     from service.pipes import Noted, Pipes
-    from service.values import Command, Reply
 
 WAY_S = 0.25
 """What the way to the writer may take, beyond an order's patience: one taken in time is not late for that."""

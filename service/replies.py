@@ -5,31 +5,29 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from service.problems import Problem, Response, no_such_event, no_such_order
-from service.values import (
+from service.outcomes import (
     Cancelled,
     CapacityTaken,
     Confirmed,
-    Event,
     Held,
     HoldExpired,
     KeyReused,
     NoSuchEvent,
     NoSuchOrder,
-    Order,
     OrderCancelled,
     Reply,
     Sized,
     Sold,
     SoldOut,
     Swept,
-    TicketMap,
 )
+from service.problems import Problem, Response, no_such_event, no_such_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.mode import Claim
+    from service.values import Event, Order, TicketMap
 
 
 def replied(reply: Reply) -> Response:  # noqa: C901  # a line for each reply there is

@@ -2,7 +2,8 @@
 
 A *command* says what somebody wants. A *page* holds all that the command touches. ``decide`` maps the two to a new
 page and a reply. It is a pure function: it knows no clock, file, socket, lock or randomness, so every mode can run it,
-and run it again, and get the same answer. What the commands, changes and replies are stands in ``values.py``.
+and run it again, and get the same answer. ``commands.py``, ``values.py`` and ``outcomes.py``
+have what it speaks of.
 
 The law that everything else serves: ``0 <= count <= capacity``, a ticket number has one owner, and ``version`` rises by
 exactly one with every accepted change.
@@ -10,40 +11,63 @@ exactly one with every accepted change.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from service.values import (
-    KEY_S,
-    Buy,
-    Cancel,
+from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep, asked_for
+from service.outcomes import (
     Cancelled,
     CapacityTaken,
-    Command,
-    Confirm,
     Confirmed,
-    Decision,
-    Event,
     Held,
-    Hold,
     HoldExpired,
     KeyReused,
     NoSuchEvent,
     NoSuchOrder,
-    Order,
     OrderCancelled,
-    Page,
     Reply,
-    Resize,
-    Resized,
     Sized,
     Sold,
     SoldOut,
-    Status,
-    Sweep,
     Swept,
-    Used,
-    asked_for,
 )
+from service.values import Change, Event, Order, Resized, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What an idempotency key was used for: for which command, with which reply, and when."""
+
+    key: str
+    asked: str
+    reply: Reply
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one command touches.
+
+    ``event`` is ``None`` if there is none. ``order`` is the one that the command names, and ``used`` what its
+    idempotency key was used for. ``free`` are the lowest free tickets, as many as are asked for, or all. ``holds`` are
+    those that end first: enough of them for what is asked for, where more is asked for than is left. ``highest`` is
+    the highest ticket that is sold or held, where that matters. ``changes`` are to be written, with what ``used`` says.
+    """
+
+    event: Event | None
+    order: Order | None = None
+    used: Used | None = None
+    free: tuple[int, ...] = ()
+    holds: tuple[Order, ...] = ()
+    highest: int = 0
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The page as it is to be from now on (the very same page when nothing is to be written), and what to answer."""
+
+    page: Page
+    reply: Reply
 
 
 def decide(page: Page, command: Command, now: float) -> Decision:

@@ -16,17 +16,19 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
+from service.commands import Buy, Hold
 from service.daemon import daemons_of
 from service.mode import begin_of
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
-from service.values import Buy, Hold
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from service.commands import Command
     from service.mode import Answer, Begin, Claim, Decide, Leave, Mode, Store
-    from service.values import Command, Decision, Page, Reply
+    from service.outcomes import Reply
+    from service.rules import Decision, Page
 
 
 class Noting(JsonFile):

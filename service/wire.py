@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.commands import key_of
 from service.problems import Problem, shown, too_large
-from service.values import EVENT_NAME, key_of
+from service.values import EVENT_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service import catalogue, rules, values
+from service import catalogue, outcomes, rules, values
+from service.commands import Buy, Command
 from service.daemon import daemons_of
 from service.stores import recovery
 from service.stores.json_file import JsonFile
@@ -25,14 +26,14 @@ NOW = 1_790_000_000.0
 SERIAL = itertools.count(1)
 
 
-def decide_now(page: values.Page, command: values.Command) -> values.Decision:
+def decide_now(page: rules.Page, command: Command) -> rules.Decision:
     """Decide at a fixed moment."""
     return rules.decide(page, command, NOW)
 
 
-def buying(quantity: int = 1, *, event: str = "default", partial: bool = False, buyer: str | None = None) -> values.Buy:
+def buying(quantity: int = 1, *, event: str = "default", partial: bool = False, buyer: str | None = None) -> Buy:
     """Return a purchase with an identifier that no other has, in no other process either."""
-    return values.Buy(values.order_id(event, f"{os.getpid():08x}{next(SERIAL):016x}"), event, quantity, partial, buyer)
+    return Buy(values.order_id(event, f"{os.getpid():08x}{next(SERIAL):016x}"), event, quantity, partial, buyer)
 
 
 @dataclass
@@ -87,12 +88,12 @@ class Counter:
 def sell(mode: Mode, quantity: int = 1) -> values.Order:
     """Sell, and return the order."""
     reply = mode.execute(buying(quantity))
-    assert isinstance(reply, values.Sold)
+    assert isinstance(reply, outcomes.Sold)
     return reply.order
 
 
 def look(mode: Mode) -> values.Event:
     """Look at the event."""
     event = mode.store.look("default")
-    assert not isinstance(event, values.NoSuchEvent)
+    assert not isinstance(event, outcomes.NoSuchEvent)
     return event

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from service import catalogue
 from service.mode import Claim, Decide
-from service.values import Page
+from service.rules import Page
 
 if TYPE_CHECKING:
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 LATE = 10
 """A sale is written when so many others have been made: more than there are buyers, so some have been told already."""

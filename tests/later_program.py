@@ -14,8 +14,8 @@ from service.later import too_late
 from service.modes.group_commit import GroupCommit
 
 if TYPE_CHECKING:
+    from service.commands import Command
     from service.mode import Answer, Leave
-    from service.values import Command
 
 
 class Later(GroupCommit):

@@ -16,7 +16,8 @@ from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 
 if TYPE_CHECKING:
-    from service.values import Command, Page
+    from service.commands import Command
+    from service.rules import Page
 
 LEASE_S = 0.5
 

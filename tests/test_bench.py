@@ -19,9 +19,10 @@ from bench.rows import ROWS, Options
 from bench.table import Target, markdown, put, verdict
 from loadtest import serve
 from loadtest.ratio import Ratio
+from service.commands import Buy
 from service.stores import recovery
 from service.stores.json_file import JsonFile
-from service.values import Buy, Order
+from service.values import Order
 
 if TYPE_CHECKING:
     from pathlib import Path

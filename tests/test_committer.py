@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service import committer
+from service.commands import Buy
 from service.committer import Committer
 from service.flock import flock
 from service.later import awaited
 from service.mode import Busy, NotWritten
-from service.values import Buy, Event, NoSuchEvent, Reply, Sold, SoldOut
+from service.outcomes import NoSuchEvent, Reply, Sold, SoldOut
+from service.values import Event
 from tests.counter import Counter, buying, look, sell
 from tests.waiting import PATIENCE_S, until
 

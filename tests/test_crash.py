@@ -12,14 +12,15 @@ import pytest
 
 from service.catalogue import CLAIMS
 from service.mode import Unknown
+from service.outcomes import Sold
 from service.stores.sealed import unseal
-from service.values import Order, Sold
 from tests.counter import Counter, buying
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from service.mode import Mode
+    from service.values import Order
 
 FORK = multiprocessing.get_context("fork")
 ROUNDS = 200

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.mode import NotWritten
+from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.stores import fenced, fencing, journal, recovery
 from service.stores.fenced import FencedJsonFile
 from service.stores.fencing import CANCEL
 from service.stores.journal import closed
 from service.stores.replay import Refused
 from service.stores.sealed import seal, unseal
-from service.values import Event, NoSuchEvent, NoSuchOrder, Order
+from service.values import Event, Order
 from tests.counter import Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:

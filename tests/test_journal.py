@@ -15,12 +15,13 @@ import pytest
 
 from service import catalogue
 from service.mode import Damaged, NotWritten, Unknown
+from service.outcomes import NoSuchEvent, NoSuchOrder, Sold
 from service.stores import document, journal, order_index, recovery, replay
 from service.stores.closed_index import ClosedIndex
 from service.stores.json_file import JsonFile
 from service.stores.replay import Refused, verified
 from service.stores.sealed import seal, unseal
-from service.values import Event, NoSuchEvent, NoSuchOrder, Order, Sold
+from service.values import Event, Order
 from tests.counter import Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from loadtest.client import Scene
 from loadtest.history import Operation
 from service.mode import Busy, NotWritten
 from service.modes import lease
+from service.outcomes import NoSuchEvent, NoSuchOrder, Sold, SoldOut
 from service.stores import fenced, fencing
 from service.stores.fenced import FencedJsonFile
 from service.stores.sealed import unseal
-from service.values import Event, NoSuchEvent, NoSuchOrder, Order, Sold, SoldOut
+from service.values import Event, Order
 from tests.counter import Counter, buying, look, sell
 from tests.waiting import until
 

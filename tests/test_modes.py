@@ -17,7 +17,8 @@ import pytest
 
 from service.catalogue import CLAIMS
 from service.mode import Busy, Unknown
-from service.values import Command, Decision, Event, NoSuchEvent, Page, Reply, Sold, SoldOut
+from service.outcomes import NoSuchEvent, Reply, Sold, SoldOut
+from service.values import Event
 from tests.counter import buying, decide_now
 from tests.processes import state
 from tests.waiting import until
@@ -25,7 +26,9 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from service.commands import Command
     from service.mode import Mode
+    from service.rules import Decision, Page
     from tests.counter import Counter
 
 REACHES = ("nowhere", "threads", "processes", "hosts")

@@ -17,13 +17,14 @@ from multiprocessing.connection import wait
 import pytest
 
 from service import consumer, pipes, producer
+from service.commands import Buy, Command
 from service.committer import BATCH_ORDERS_MAX
 from service.consumer import Consumer
 from service.later import awaited
 from service.mode import Busy, Damaged, NotWritten, Unknown
+from service.outcomes import NoSuchEvent, Reply
 from service.pipes import GREETING, Asked, Door, Noted, Pipes
 from service.producer import WAY_S, Producer
-from service.values import Buy, Command, NoSuchEvent, Reply
 from tests.counter import buying
 from tests.waiting import PATIENCE_S, until, waiting
 

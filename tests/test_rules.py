@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.rules import decide
-from service.values import Buy, Event, NoSuchEvent, Page, Sold, SoldOut
+from service.commands import Buy
+from service.outcomes import NoSuchEvent, Sold, SoldOut
+from service.rules import Page, decide
+from service.values import Event
 
 QUANTITIES = st.lists(st.tuples(st.integers(1, 12), st.booleans()), max_size=30)
 

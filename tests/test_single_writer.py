@@ -16,11 +16,11 @@ import requests
 from service.app import create_app
 from service.daemon import END_S
 from service.modes.single_writer import SingleWriter
+from service.outcomes import Sold
 from service.pipes import Pipes
 from service.producer import Producer
 from service.settings import Settings
 from service.stores.sealed import unseal
-from service.values import Command, Decision, Page, Sold
 from tests.counter import Counter, buying, decide_now
 from tests.processes import alive_of, children_of, comm
 from tests.waiting import PATIENCE_S, until, waiting
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from loadtest.serve import Service
+    from service.commands import Command
+    from service.rules import Decision, Page
 
 FORK = multiprocessing.get_context("fork")
 TICKETS = 100_000

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.mode import Damaged, NotWritten
+from service.outcomes import Sold, SoldOut
 from service.stores import document, json_file
 from service.stores.document import private
 from service.stores.sealed import seal, unseal
-from service.values import Event, Sold, SoldOut
+from service.values import Event
 from tests.counter import Counter, buying, look, sell
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ import filelock
 
 from service.each import Each
 from service.mode import Busy, Claim, Decide
-from service.values import NoSuchEvent
+from service.outcomes import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 POLL_S = 0.005
 

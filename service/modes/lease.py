@@ -16,11 +16,12 @@ import filelock
 from service.each import Each
 from service.leases import end_unsigned
 from service.mode import Busy, Claim, Decide
-from service.values import NoSuchEvent
+from service.outcomes import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.stores.fenced import FencedJsonFile
-    from service.values import Command, Reply
 
 POLL_S = 0.005
 LEASE_S = 2.0

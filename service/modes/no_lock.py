@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from service.mode import Claim, Decide
 
 if TYPE_CHECKING:
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 
 class NoLock:

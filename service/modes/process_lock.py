@@ -17,8 +17,9 @@ from service.mode import Busy, Claim, Decide
 from service.values import place_of
 
 if TYPE_CHECKING:
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 LOCKS = 61
 

@@ -18,14 +18,15 @@ from service.daemon import Daemon
 from service.each import Each
 from service.later import at_once, awaited
 from service.mode import Claim, Decide
+from service.outcomes import NoSuchEvent
 from service.pipes import Door, Pipes
 from service.producer import Producer
-from service.values import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.commands import Command
     from service.mode import Answer, Leave
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 
 class SingleWriter:

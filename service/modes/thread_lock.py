@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from service.each import Each
 from service.mode import Busy, Claim, Decide
-from service.values import NoSuchEvent
+from service.outcomes import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.commands import Command
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 
 class ThreadLock:

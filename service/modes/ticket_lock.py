@@ -17,12 +17,13 @@ from service.each import Each
 from service.later import at_once, awaited
 from service.line import Line
 from service.mode import Claim, Decide
-from service.values import NoSuchEvent
+from service.outcomes import NoSuchEvent
 
 if TYPE_CHECKING:
+    from service.commands import Command
     from service.mode import Answer, Leave
+    from service.outcomes import Reply
     from service.stores.json_file import JsonFile
-    from service.values import Command, Reply
 
 
 class TicketLock:

@@ -23,19 +23,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from service.mode import NotWritten
+from service.outcomes import NoSuchEvent
 from service.stores import fencing, journal
 from service.stores.document import Checkpoint, overwrite, parsed, private, rendered
 from service.stores.fencing import CANCEL, Place
-from service.stores.json_file import Files, JsonFile, checkpoint, not_written
+from service.stores.json_file import Files, JsonFile, not_written
 from service.stores.lines import lines_of
-from service.values import Event, NoSuchEvent
+from service.values import Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from service.rules import Page
     from service.stores.following import Following
-    from service.values import Page
 
 
 class FencedJsonFile(JsonFile):
@@ -126,7 +127,7 @@ def _read_on(descriptor: int, at: Checkpoint) -> Event:
 
 def _checkpoint(known: Following) -> Checkpoint:
     """Return what the document is to say: it covers no line that may be void."""
-    return replace(checkpoint(known), covered=known.counted)
+    return replace(known.checkpoint(), covered=known.counted)
 
 
 def _check(files: Files, known: Following, descriptor: int, version: int, fence: int) -> None:

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from service.stores import fencing
+from service.stores.document import Checkpoint
 from service.stores.fencing import START, DoesNotFollow
 from service.stores.lines import CARRIED
 from service.stores.standing import begun
@@ -19,7 +20,7 @@ from service.values import Order
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.values import Page, Used
+    from service.rules import Page, Used
 
 PIECE_BYTES = 1 << 20
 
@@ -52,6 +53,11 @@ class Following:
                 break
             for part in piece[:whole].split(b"\n")[:-1]:
                 self._line(part + b"\n")
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what the document is to say."""
+        standing = self.standing
+        return Checkpoint(standing.event, standing.since, self.read, standing.ends)
 
     def expect(self, page: Page) -> None:
         """Go on by what was decided, before it is written: the next one of its batch finds it."""

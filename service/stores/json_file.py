@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged, NotWritten
+from service.outcomes import NoSuchEvent, NoSuchOrder
+from service.rules import Page
 from service.stores import journal
 from service.stores.document import Checkpoint, documents, overwrite, parsed, place, rendered, rewriting
 from service.stores.following import Following
@@ -35,11 +37,13 @@ from service.stores.lines import lines_of
 from service.stores.order_index import OrderIndex
 from service.stores.pages import found, page_for
 from service.stores.tickets import Tickets
-from service.values import EVENT_NAME, Command, Event, NoSuchEvent, NoSuchOrder, Order, Page, TicketMap
+from service.values import EVENT_NAME, Event, Order, TicketMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from service.commands import Command
 
 FOLLOWED_MAX = 10_000
 """Most events of which a worker knows how they stand. Those that it has not been asked for longest are read again."""
@@ -81,7 +85,7 @@ class JsonFile:
                 place(files.journal, journal.opening(Event(name, capacity, capacity)))
             with journal.appending(files.journal) as descriptor:
                 known = Following(descriptor)
-            place(files.document, rendered(checkpoint(known)))
+            place(files.document, rendered(known.checkpoint()))
         except FileExistsError:
             return False
         except OSError as error:
@@ -190,7 +194,7 @@ class JsonFile:
             known = self._known(name, descriptor)
             with known.lock:
                 known.catch_up(descriptor)
-                at = checkpoint(known)
+                at = known.checkpoint()
                 size = os.fstat(descriptor).st_size
                 said = parsed(files.document)
                 if known.read > size or (said.since == at.since and said.covered > size):
@@ -238,12 +242,6 @@ class JsonFile:
         with known.lock:
             known.wrote(size - len(lines), lines, pages)
             return files.document, rendered(Checkpoint(event, known.standing.since, size, known.standing.ends))
-
-
-def checkpoint(known: Following) -> Checkpoint:
-    """Return what the document is to say."""
-    standing = known.standing
-    return Checkpoint(standing.event, standing.since, known.read, standing.ends)
 
 
 def not_written(error: OSError) -> NotWritten:

@@ -12,25 +12,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from service.stores.sealed import seal
-from service.values import (
+from service.outcomes import (
     Cancelled,
     CapacityTaken,
     Confirmed,
-    Event,
     Held,
     HoldExpired,
-    Order,
     OrderCancelled,
-    Resized,
     Sized,
     Sold,
     SoldOut,
-    Used,
 )
+from service.rules import Used
+from service.stores.sealed import seal
+from service.values import Event, Order, Resized
 
 if TYPE_CHECKING:
-    from service.values import Change, Page, Reply
+    from service.outcomes import Reply
+    from service.rules import Page
+    from service.values import Change
 
 ANSWERS: dict[type[Reply], str] = {
     Sold: "sold",

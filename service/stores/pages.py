@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.commands import Buy, Cancel, Command, Confirm, Hold, Resize, Sweep
+from service.rules import Page, Used
 from service.stores.lines import order_of, used_of
 from service.stores.sealed import unseal
-from service.values import Buy, Cancel, Command, Confirm, Hold, Order, Page, Resize, Sweep, Used
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from service.stores.following import Following
     from service.stores.order_index import OrderIndex
+    from service.values import Order
 
 SWEEP_TICKETS_MAX = 100
 """Most tickets whose holds are ended by one command that only does this."""
