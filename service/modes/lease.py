@@ -2,8 +2,7 @@
 
 How it keeps others out: a file names the holder, a thread of whom touches it. Who sees it untouched for LEASE_S, or its
 holder dead, takes it over; nothing tells the old holder, but the store refuses what comes too late (``fenced.py``).
-How far that reaches: all processes and threads that use this directory on this machine, paused ones too.
-What it leaves undone: nobody queues, so a newcomer may pass one who has waited for long.
+How far that reaches: all processes and threads of this directory, paused ones too. What it leaves undone: a queue.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """One process that writes for all: the article's queue, and the daemon that consumes it.
 
-How it keeps others out: there are none. The orders of a worker wait in a queue for each event, and leave it as a batch
-through a pipe (``producer.py``) to one process beside the workers (``daemon.py``), which reads, decides and writes all
-that have come meanwhile with one fsync (``consumer.py``, ``batch.py``).
+How it keeps others out: there are none. Orders wait in a queue for each event, and go as a batch through a pipe
+(``producer.py``) to one process beside the workers (``daemon.py``), which decides and writes them (``consumer.py``).
 How far that reaches: all workers of this service.
 What it leaves undone: when the writer dies, orders in its hand have an unknown outcome; the others wait for the next.
 """
