@@ -25,7 +25,7 @@ from bench import stores
 from bench.table import put
 from loadtest.percentiles import percentile
 from loadtest.provenance import provenance
-from service import answers, app, catalogue, wire
+from service import answers, app, catalogue, counter, wire
 from service.committer import Committer
 from service.flock import flock
 from service.modes import group_commit
@@ -104,7 +104,8 @@ def orders(clocks: Clocks, data: Path, count: int) -> list[dict[str, int]]:
             (catalogue, "deciding", lambda _: decide),
             (wire, "_object", clocks.timed("parse", wire._object)),  # noqa: SLF001  # a step of its own
             (wire, "body_of", clocks.timed("validate", wire.body_of)),
-            (answers, "replied", clocks.timed("render", answers.replied)),
+            (counter, "replied", clocks.timed("render", answers.replied)),
+            (counter, "sent", clocks.timed("render", answers.sent)),
             (Committer, "begin", clocks.timed("queue", Committer.begin)),
             (group_commit, "flock", clocks.timed_turn(flock)),
             (JsonFile, "read", clocks.timed("read", JsonFile.read)),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from loadtest import serve
 from service.__main__ import main
-from tests.processes import alive_of, children_of, holds, listening
+from tests.processes import alive_of, children_of, comm, holds, listening
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ FORK_SERVER = multiprocessing.get_context("forkserver")
 FORK_SERVER.set_forkserver_preload(["tests.forked_service", "gunicorn.arbiter", "gunicorn.workers.gthread"])
 HOST = "127.0.0.1"
 WORKERS = 2
+WRITER = "ticket-writer"
 WRITERS = {"single_writer": 1}
-"""How many processes beside its workers a mode has; all others have none."""
+"""How many processes that write a mode has beside its workers; all others have none."""
 
 
 def be_service(words: list[str], token: str, log: Path, plant: Callable[[], None] | None) -> None:
@@ -92,8 +93,9 @@ class Forked:
 
         def complete() -> bool:
             nonlocal found
-            accepting = {pid: holds(pid, self._socket) for pid in children_of(self.master)}
-            found = [pid for pid in accepting if accepting[pid]], [pid for pid in accepting if not accepting[pid]]
+            children = children_of(self.master)
+            workers = [pid for pid in children if holds(pid, self._socket)]
+            found = workers, [pid for pid in children if comm(pid) == WRITER]
             return (len(found[0]), len(found[1])) == self._beside
 
         until(complete)
