@@ -8,35 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from service.stores.pages import SWEEP_TICKETS_MAX
-from service.values import (
-    KEY_S,
-    Buy,
-    Cancel,
+from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep
+from service.outcomes import (
     Cancelled,
     CapacityTaken,
-    Change,
-    Command,
-    Confirm,
     Confirmed,
-    Event,
     Held,
-    Hold,
     HoldExpired,
     KeyReused,
     NoSuchOrder,
-    Order,
     OrderCancelled,
     Reply,
-    Resize,
-    Resized,
     Sized,
     Sold,
     SoldOut,
-    Sweep,
     Swept,
-    TicketMap,
 )
+from service.stores.pages import SWEEP_TICKETS_MAX
+from service.values import Change, Event, Order, Resized, TicketMap
 
 
 @dataclass

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from service.values import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep, key_of, order_id
+from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep, key_of
+from service.values import order_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

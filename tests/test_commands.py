@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 
 from service import rules
 from service.catalogue import CLAIMS
+from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.stores import journal, recovery
 from service.stores.lines import change_of
 from service.stores.sealed import unseal
-from service.values import Command, Decision, NoSuchEvent, NoSuchOrder, Page, order_id
+from service.values import order_id
 from tests.box_office import BoxOffice
 from tests.counter import NOW, Counter
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
 if TYPE_CHECKING:
+    from service.commands import Command
     from service.mode import Decide, Mode
+    from service.rules import Decision, Page
 
 SHORT_BYTES = 1200
 """A journal of some five changes."""

@@ -20,29 +20,12 @@ from hypothesis import strategies as st
 from service import rules
 from service.batch import commit
 from service.catalogue import CLAIMS
+from service.commands import Buy, Cancel, Command, Confirm, Hold, key_of
 from service.mode import NotWritten
+from service.outcomes import Cancelled, Confirmed, Held, HoldExpired, KeyReused, Reply, Sold, SoldOut
 from service.stores import fenced, journal, json_file, recovery
 from service.stores.json_file import JsonFile
-from service.values import (
-    Buy,
-    Cancel,
-    Cancelled,
-    Command,
-    Confirm,
-    Confirmed,
-    Decision,
-    Event,
-    Held,
-    Hold,
-    HoldExpired,
-    KeyReused,
-    Order,
-    Page,
-    Reply,
-    Sold,
-    SoldOut,
-    key_of,
-)
+from service.values import Event, Order
 from tests.box_office import BoxOffice
 from tests.counter import NOW, Counter, buying, look, sell
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
@@ -51,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from service.mode import Mode
+    from service.rules import Decision, Page
 
 FORK = multiprocessing.get_context("fork")
 SHORT_BYTES = 1200

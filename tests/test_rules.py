@@ -9,37 +9,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.rules import decide
-from service.stores.pages import SWEEP_TICKETS_MAX
-from service.values import (
-    KEY_S,
-    Buy,
-    Cancel,
+from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep
+from service.outcomes import (
     Cancelled,
     CapacityTaken,
-    Command,
-    Confirm,
     Confirmed,
-    Decision,
-    Event,
     Held,
-    Hold,
     HoldExpired,
     KeyReused,
     NoSuchEvent,
     NoSuchOrder,
-    Order,
     OrderCancelled,
-    Page,
     Reply,
-    Resize,
     Sized,
     Sold,
     SoldOut,
-    Sweep,
     Swept,
-    Used,
 )
+from service.rules import Decision, Page, Used, decide
+from service.stores.pages import SWEEP_TICKETS_MAX
+from service.values import Event, Order
 from tests.box_office import BoxOffice
 from tests.counter import NOW
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
