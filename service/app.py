@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from service.answers import raised, route_problem, sent
 from service.counter import DEFAULT_EVENT, add_counter, purchase, runner
 from service.office import add_events, add_office
+from service.pages import add_pages
 from service.problems import Response
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def create_app(mode: Mode, settings: Settings, sweep_token: str = "") -> flask.F
     add_counter(app, mode, run)
     add_events(app, mode, settings, run)
     add_office(app, mode, settings, run, sweep_token)
+    add_pages(app)
     if settings.harness:
         _add_harness(app)
     app.register_error_handler(HTTPException, route_problem)

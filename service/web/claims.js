@@ -1,0 +1,91 @@
+/** What a mode claims and what a run showed, in sentences. Pure. */
+
+import { listed, number, numbers, tickets } from "./words.js";
+
+const REACH = {
+  nowhere: "It keeps nobody apart: two buyers who come at one moment may be sold the same ticket.",
+  threads: "It keeps the threads of one process apart, and no ticket is sold twice there.",
+  processes: "It keeps all processes on this machine apart: no ticket is sold twice.",
+  hosts: "It keeps all processes apart, on this machine and on others: no ticket is sold twice.",
+};
+const WAITS = {
+  "does not wait": "Nobody waits for anybody.",
+  polls: "The others look again and again whether it is their turn.",
+  "sleeps in the kernel": "The others sleep until it is their turn.",
+  queues: "The others stand in a queue, and what waits there is written together.",
+  retries: "Who was overtaken starts again.",
+};
+const MISHAPS = {
+  "killed holder": "that the one who is inside is killed",
+  "paused holder": "that the one who is inside stands still",
+  "power loss": "a loss of power",
+};
+
+/** Whether the claim covers a service of so many processes. */
+function covers({ claim, workers }) {
+  return claim.reach === "processes" || claim.reach === "hosts" || (claim.reach === "threads" && workers === 1);
+}
+
+/** Return the claim as pairs of a name and a sentence. */
+export function claimed({ claim, workers, threads }) {
+  const processes = workers === 1 ? "1 process" : `${workers} processes`;
+  const beyond = claim.reach === "threads" && workers > 1 ? ` Here are ${workers} processes, which is more than it promises for.` : "";
+  return [
+    ["Promise", REACH[claim.reach] + beyond],
+    ["Survives", claim.survives.length ? `${sentence(listed(claim.survives.map((one) => MISHAPS[one] ?? one)))}.` : "Nothing."],
+    ["Waiting", `${WAITS[claim.waits] ?? claim.waits}${claim.waits === "does not wait" ? "" : claim.fair ? " First come, first served." : " Who comes later may be first."}`],
+    ["Price", `${sentence(claim.price)}.`],
+    ["Served by", `${processes} of ${threads} threads.`],
+  ];
+}
+
+/** Return in a sentence or two whether anything went wrong. */
+export function verdict(mode, seen) {
+  const word = promise(mode, seen.wrong);
+  if (seen.wrong) return `It went wrong: ${listed(faults(seen))}. ${word}`;
+  if (!seen.owners.size) return "Nobody was told of a ticket, so nothing could go wrong, and nothing was shown.";
+  if (seen.sums.state === "unclear") {
+    return `Each of the ${tickets(seen.owners.size)} has one owner. Whether the sums are right cannot be told: ${seen.sums.why}.`;
+  }
+  return `Nothing went wrong: each of the ${tickets(seen.owners.size)} sold has one owner, and the sums are right. ${word}`;
+}
+
+function faults({ twice, versions, sums }) {
+  const parts = [];
+  if (twice.length) parts.push(`${twice.length === 1 ? "1 ticket was" : `${number(twice.length)} tickets were`} sold twice or more often`);
+  if (versions.length) parts.push(`${versions.length === 1 ? "1 version was" : `${number(versions.length)} versions were`} told to several buyers`);
+  if (sums.missing > 0) parts.push(`${tickets(sums.missing)} that ${sums.missing === 1 ? "was" : "were"} sold ${sums.missing === 1 ? "counts" : "count"} as left`);
+  if (sums.missing < 0) parts.push(`${tickets(-sums.missing)} fewer ${sums.missing === -1 ? "is" : "are"} left than there should be`);
+  if (!parts.length) parts.push(`${number(sums.lost)} of the sales left no version`);
+  return parts;
+}
+
+function promise(mode, wrong) {
+  if (covers(mode)) return wrong ? `So ${mode.mode} broke its promise.` : `So ${mode.mode} kept its promise this time.`;
+  const little = mode.claim.reach === "nowhere" ? "promises nothing" : "does not promise that much";
+  return wrong ? `${mode.mode} ${little}, and here is what that means.` : `${mode.mode} ${little}: try again, and it may go wrong.`;
+}
+
+/** Return the sums in words. */
+export function summed(before, after, { sold, sums }) {
+  if (!before || !after) return "The event could not be read.";
+  const is = `${number(before.count)} were left before, ${number(sold)} were sold, and ${number(after.count)} are left`;
+  if (sums.state === "unclear") return `${is}; whether that is right cannot be told, for ${sums.why}.`;
+  return sums.state === "right" ? `${is}: right.` : `${is}; it should be ${number(before.count - sold)}.`;
+}
+
+/** Return who had a ticket sold to them, for a cell of the grid. */
+export function owned(ticket, buyers) {
+  return buyers.length === 1 ? `ticket ${ticket}: buyer ${buyers[0]}` : `ticket ${ticket}, sold ${buyers.length} times: buyers ${numbers(buyers)}`;
+}
+
+/** Return what one buyer was told. */
+export function told({ kind, slug, tickets: got }) {
+  if (kind === "done") return numbers(got);
+  if (kind === "refused") return slug === "sold-out" ? "none: sold out" : `none: ${slug || "refused"}`;
+  return kind === "busy" ? "none: the service was busy" : "no answer: unknown";
+}
+
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
