@@ -1,13 +1,16 @@
-"""What the tests share: a counter on a fresh store, and a service over HTTP."""
+"""What the tests share: a counter on a fresh store, a service over HTTP, and a real browser."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from playwright.sync_api import sync_playwright
 
 from loadtest import serve
 from tests.counter import Counter
@@ -20,7 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from playwright.sync_api import Browser
+
     from loadtest.serve import Service
+
+BROWSER_ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+BROWSER_ARGS += ["--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture
@@ -47,3 +55,18 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Service]]:
             return stack.enter_context(serve.service(folder, {"mode": mode, "workers": 2, "threads": 4, **flags}))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium. Without it the tests are skipped at home, and fail where CI is set."""
+    program = shutil.which("chromium")
+    if program is None:
+        why = "there is no Chromium to open pages in: apt install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=BROWSER_ARGS)
+        yield browser
+        browser.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-ARGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-ARGS += ["--disable-component-update", "--disable-sync"]
 PAGE_BYTES_MAX = 2_000_000
 HOSTILE = "<script>alert(1)</script>"
 
@@ -39,21 +36,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place,) = (path for path in (here / "runs").iterdir() if not path.is_symlink())
     (place / "printed.txt").write_text(ended.stdout + ended.stderr)
     return place
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Without it the tests are skipped at home, and fail where CI is set."""
-    program = shutil.which("chromium")
-    if program is None:
-        why = "there is no Chromium to open the report in: apt install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=ARGS)
-        yield browser
-        browser.close()
 
 
 @contextmanager

@@ -16,8 +16,8 @@ const WAITS = {
   retries: "Who was overtaken starts again.",
 };
 const MISHAPS = {
-  "killed holder": "that the one who is inside is killed",
-  "paused holder": "that the one who is inside stands still",
+  "killed holder": "the death of the one inside",
+  "paused holder": "a pause of the one inside",
   "power loss": "a loss of power",
 };
 

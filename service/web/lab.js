@@ -71,7 +71,7 @@ function tell(before, after) {
 function cell([ticket, buyers]) {
   const made = element("li", "");
   made.className = buyers.length > 1 ? "twice" : "once";
-  made.append(element("b", ticket), element("span", buyers.length > 1 ? `${numbers(buyers)}` : `buyer ${buyers[0]}`));
+  made.append(element("b", ticket), element("span", `${buyers.length > 1 ? "buyers" : "buyer"} ${numbers(buyers)}`));
   made.title = owned(ticket, buyers);
   return made;
 }
