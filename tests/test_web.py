@@ -389,6 +389,26 @@ def test_two_tabs_do_not_lose_each_others_orders(served: Serve, browser: Browser
     context.close()
 
 
+def test_another_event_has_a_page_of_its_own(served: Serve, browser: Browser) -> None:
+    """It can be chosen, its orders stand there and nowhere else, and one that is not there is said to be so."""
+    service = served("group_commit")
+    admin = {"Authorization": f"Bearer {service.token}"}
+    requests.put(f"{service.url}/events/concert", json={"capacity": 5}, headers=admin, timeout=10)
+    with visit(browser, service.url) as page:
+        page.get_by_label("Another event").select_option("concert")
+        expect(page.get_by_role("heading", level=1)).to_have_text("concert")
+        expect(page.locator("#of")).to_have_text("of 5 tickets left")
+        place(page, 5)
+        said(page, "You have bought tickets 1 to 5.")
+        expect(page.locator("#of")).to_have_text("left: all 5 are taken")
+        page.goto(service.url)
+        expect(page.locator("#count")).to_have_text("10")
+        expect(page.locator("#none")).to_be_visible()
+        page.goto(f"{service.url}/?event=<b>none</b>")
+        expect(page.locator("#of")).to_have_text("there is no such event")
+        expect(page.get_by_role("heading", level=1)).to_have_text("<b>none</b>")
+
+
 def test_an_order_that_the_service_does_not_know_is_not_shown_as_bought(served: Serve, browser: Browser) -> None:
     """What the browser remembers is checked against the service when the page is opened."""
     service = served("group_commit")
