@@ -15,11 +15,9 @@ const WAIT_MS_MAX = 8_000;
 /** The service forgets a key after 24 hours. A command that is asked after that would be a new one. */
 const KEY_MS = 23 * 3600 * 1000;
 
-/** Return a new command, which is remembered from now on. */
+/** Return a new command. */
 export function command(kind, event, asked) {
-  const made = { key: newKey(), kind, event, ...asked, at: Date.now(), doubt: false };
-  pending.put(made.key, made);
-  return made;
+  return { key: newKey(), kind, event, ...asked, at: Date.now(), doubt: false };
 }
 
 /** Whether it can still be asked without the danger of doing it twice. */
@@ -41,10 +39,11 @@ export async function settled(asked, signal, tell) {
     asked.doubt = true; // until a reply is here: this page may be gone before that
     pending.put(asked.key, asked);
     last = await call(...request(asked), { body: body(asked), key: asked.key, signal });
+    if (last.kind === "done" && !last.body.order) last = { kind: "unknown" }; // whoever said this was not the service
     if (last.kind === "done" || last.kind === "refused") break;
     asked.doubt = doubt || last.kind === "unknown";
     pending.put(asked.key, asked);
-    if (trying < TRIES_MAX) {
+    if (trying < TRIES_MAX && !signal.aborted) {
       const waiting_ms = Math.max(last.retry_ms ?? 0, pause(trying));
       tell({ trying, waiting_ms, last });
       await slept(waiting_ms, signal);

@@ -6,7 +6,7 @@ import { call } from "./service.js";
 export const BUYERS = 20;
 const QUANTITY_MAX = 5;
 
-/** Let them buy, and tell `bought` of each one when it has an answer. Nobody asks twice: it would hide what happened. */
+/** Let them buy, and tell `bought` of each one that has an answer. Nobody asks twice: it would hide what happened. */
 export function rush(event, bought) {
   return Promise.all(Array.from({ length: BUYERS }, (_, place) => buy(event, place + 1).then(bought)));
 }

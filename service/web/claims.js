@@ -1,6 +1,6 @@
 /** What a mode claims and what a run showed, in sentences. Pure. */
 
-import { listed, number, numbers, tickets } from "./words.js";
+import { counted, listed, number, numbers, tickets } from "./words.js";
 
 const REACH = {
   nowhere: "It keeps nobody apart: two buyers who come at one moment may be sold the same ticket.",
@@ -28,42 +28,49 @@ function covers({ claim, workers }) {
 
 /** Return the claim as pairs of a name and a sentence. */
 export function claimed({ claim, workers, threads }) {
-  const processes = workers === 1 ? "1 process" : `${workers} processes`;
-  const beyond = claim.reach === "threads" && workers > 1 ? ` Here are ${workers} processes, which is more than it promises for.` : "";
+  const promised = [REACH[claim.reach]];
+  if (claim.reach === "threads" && workers > 1)
+    promised.push(`Here are ${workers} processes, which is more than that.`);
+  const mishaps = claim.survives.map((mishap) => MISHAPS[mishap] ?? mishap);
+  const waiting = [WAITS[claim.waits] ?? `${sentence(claim.waits)}.`];
+  if (claim.fair) waiting.push("First come, first served.");
+  else if (claim.waits !== "does not wait") waiting.push("Who comes later may be first.");
   return [
-    ["Promise", REACH[claim.reach] + beyond],
-    ["Survives", claim.survives.length ? `${sentence(listed(claim.survives.map((one) => MISHAPS[one] ?? one)))}.` : "Nothing."],
-    ["Waiting", `${WAITS[claim.waits] ?? claim.waits}${claim.waits === "does not wait" ? "" : claim.fair ? " First come, first served." : " Who comes later may be first."}`],
+    ["Promise", promised.join(" ")],
+    ["Survives", mishaps.length ? `${sentence(listed(mishaps))}.` : "Nothing."],
+    ["Waiting", waiting.join(" ")],
     ["Price", `${sentence(claim.price)}.`],
-    ["Served by", `${processes} of ${threads} threads.`],
+    ["Served by", `${counted(workers, "process", "processes")} of ${counted(threads, "thread", "threads")}.`],
   ];
 }
 
 /** Return in a sentence or two whether anything went wrong. */
 export function verdict(mode, seen) {
   const word = promise(mode, seen.wrong);
+  const all = tickets(seen.owners.size);
   if (seen.wrong) return `It went wrong: ${listed(faults(seen))}. ${word}`;
   if (!seen.owners.size) return "Nobody was told of a ticket, so nothing could go wrong, and nothing was shown.";
-  if (seen.sums.state === "unclear") {
-    return `Each of the ${tickets(seen.owners.size)} has one owner. Whether the sums are right cannot be told: ${seen.sums.why}.`;
-  }
-  return `Nothing went wrong: each of the ${tickets(seen.owners.size)} sold has one owner, and the sums are right. ${word}`;
+  if (seen.sums.state === "right")
+    return `Nothing went wrong: each of ${all} has one owner, and the sums are right. ${word}`;
+  return `Each of ${all} has one owner. Whether the sums are right cannot be told: ${seen.sums.why}.`;
 }
 
 function faults({ twice, versions, sums }) {
   const parts = [];
-  if (twice.length) parts.push(`${twice.length === 1 ? "1 ticket was" : `${number(twice.length)} tickets were`} sold twice or more often`);
-  if (versions.length) parts.push(`${versions.length === 1 ? "1 version was" : `${number(versions.length)} versions were`} told to several buyers`);
-  if (sums.missing > 0) parts.push(`${tickets(sums.missing)} that ${sums.missing === 1 ? "was" : "were"} sold ${sums.missing === 1 ? "counts" : "count"} as left`);
-  if (sums.missing < 0) parts.push(`${tickets(-sums.missing)} fewer ${sums.missing === -1 ? "is" : "are"} left than there should be`);
-  if (!parts.length) parts.push(`${number(sums.lost)} of the sales left no version`);
+  if (twice.length) parts.push(`${counted(twice.length, "ticket was", "tickets were")} sold twice or more often`);
+  if (versions.length) parts.push(`${counted(versions.length, "version was", "versions were")} told to several buyers`);
+  if (sums.missing > 0) parts.push(`${counted(sums.missing, "sold ticket counts", "sold tickets count")} as left`);
+  if (sums.missing < 0) parts.push(`${counted(-sums.missing, "unsold ticket is", "unsold tickets are")} not left`);
+  if (!parts.length) parts.push(`${counted(sums.lost, "sale", "sales")} left no version`);
   return parts;
 }
 
 function promise(mode, wrong) {
   if (covers(mode)) return wrong ? `So ${mode.mode} broke its promise.` : `So ${mode.mode} kept its promise this time.`;
   const little = mode.claim.reach === "nowhere" ? "promises nothing" : "does not promise that much";
-  return wrong ? `${mode.mode} ${little}, and here is what that means.` : `${mode.mode} ${little}: try again, and it may go wrong.`;
+  return wrong
+    ? `${mode.mode} ${little}, and here is what that means.`
+    : `${mode.mode} ${little}: try again, and it may go wrong.`;
 }
 
 /** Return the sums in words. */
@@ -76,7 +83,9 @@ export function summed(before, after, { sold, sums }) {
 
 /** Return who had a ticket sold to them, for a cell of the grid. */
 export function owned(ticket, buyers) {
-  return buyers.length === 1 ? `ticket ${ticket}: buyer ${buyers[0]}` : `ticket ${ticket}, sold ${buyers.length} times: buyers ${numbers(buyers)}`;
+  return buyers.length === 1
+    ? `ticket ${ticket}: buyer ${buyers[0]}`
+    : `ticket ${ticket}, sold ${buyers.length} times: buyers ${numbers(buyers)}`;
 }
 
 /** Return what one buyer was told. */

@@ -8,7 +8,7 @@
 import { number } from "./words.js";
 
 export const PART = 500;
-export const STATES = {
+const STATES = {
   free: "free",
   held: "held by somebody",
   sold: "sold",
@@ -16,7 +16,7 @@ export const STATES = {
   mine: "yours",
 };
 
-/** `grid` gets the cells, `line` the words for the current one. `turned` is called with the part to be seen next. */
+/** `grid` gets the cells, `line` the words for the current one. */
 export class Grid {
   #grid;
   #line;
@@ -42,11 +42,6 @@ export class Grid {
     states.forEach((state, place) => state === this.#states[place] || this.#paint(place, state));
     this.#states = states;
     if (this.#line.textContent) this.#tell();
-  }
-
-  /** Move to a ticket that is shown. */
-  focus(ticket) {
-    this.#grid.children[ticket - this.#first]?.focus();
   }
 
   #make(first, last) {
@@ -85,7 +80,8 @@ export class Grid {
   }
 
   #tell() {
-    this.#line.textContent = `Ticket ${number(this.#first + this.#current)} is ${STATES[this.#states[this.#current]]}.`;
+    const text = `Ticket ${number(this.#first + this.#current)} is ${STATES[this.#states[this.#current]]}.`;
+    if (this.#line.textContent !== text) this.#line.textContent = text;
   }
 
   #move(event) {

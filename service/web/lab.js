@@ -33,19 +33,22 @@ async function introduce() {
 
 async function run(event) {
   if (running) return;
+  busy(true);
+  await sent(event);
+  busy(false);
+}
+
+async function sent(event) {
   if (!mode) await introduce();
   const before = await look(event);
   if (!mode || !before) return say("The service does not answer, so nobody was sent. Try again.");
   if (!before.count) return say(`No ticket of ${event} is left. Choose another event, or give back what was bought.`);
-  busy(true);
   buys = [];
   await rush(event, (bought) => {
     buys.push(bought);
     say(`${buys.length} of ${BUYERS} buyers have an answer …`);
   });
-  const after = await look(event);
-  busy(false);
-  return tell(before, after);
+  return tell(before, await look(event));
 }
 
 async function look(event) {
@@ -84,7 +87,14 @@ function row(buy, { twice, versions }) {
   if (buy.tickets.some((ticket) => twice.includes(ticket))) got.className = "bad";
   const version = element("td", buy.version ?? "–");
   if (versions.includes(buy.version)) version.className = "bad";
-  made.append(head, element("td", buy.saw ?? "–"), element("td", buy.quantity), got, version, element("td", `${Math.round(buy.ms)} ms`));
+  made.append(
+    head,
+    element("td", buy.saw ?? "–"),
+    element("td", buy.quantity),
+    got,
+    version,
+    element("td", `${Math.round(buy.ms)} ms`),
+  );
   return made;
 }
 

@@ -1,9 +1,9 @@
 /**
  * One call to the service, and what its end means.
  *
- * Every failure is definite or it is not. A refusal (4xx) and "busy" (503) mean that certainly nothing was done by this
- * call. Whatever else is not a success means that nobody here knows: no reply, half a reply, a 500, an error page of
- * some proxy in between.
+ * Every failure is definite or it is not. A problem of the service with 4xx or 503 means that certainly nothing was
+ * done by this call. Whatever else is not a success means that nobody here knows: no reply, half a reply, a 500, an
+ * error page of some proxy in between.
  */
 
 import { clock } from "./clock.js";
@@ -11,7 +11,8 @@ import { clock } from "./clock.js";
 /** How long a reply is waited for. The service gives up earlier than that, so this is for connections that hang. */
 const PATIENCE_MS = 20_000;
 const RETRY_AFTER_MS = 1_000;
-const COME_AGAIN = [408, 429];
+const PROBLEM = "urn:turnstile:problem:";
+const COME_AGAIN = [408, 503];
 
 /**
  * Make one call. It never throws; it returns one of
@@ -50,14 +51,12 @@ export async function call(method, path, { body, key, signal } = {}) {
 
 function meaning(reply, told) {
   const body = told ?? {};
-  const problem = typeof body.type === "string";
+  const slug = String(body.type).startsWith(PROBLEM) ? body.type.slice(PROBLEM.length) : null;
   if (reply?.ok && told) return { kind: "done", body };
-  if (COME_AGAIN.includes(reply?.status) || (reply?.status === 503 && problem)) {
+  if (slug && COME_AGAIN.includes(reply.status)) {
     const after_s = Number(reply.headers.get("Retry-After"));
     return { kind: "busy", body, retry_ms: after_s > 0 ? after_s * 1000 : RETRY_AFTER_MS };
   }
-  if (reply?.status >= 400 && reply.status < 500) {
-    return { kind: "refused", slug: problem ? body.type.split(":").pop() : "", body };
-  }
+  if (slug && reply.status >= 400 && reply.status < 500) return { kind: "refused", slug, body };
   return { kind: "unknown" };
 }

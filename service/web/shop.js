@@ -134,7 +134,14 @@ function show() {
   }
   if (!map) return;
   const states = { held: "holding", sold: "mine" };
-  grid.show(map, new Map(mine.flatMap((order) => order.tickets.map((ticket) => [ticket, states[standing(order)]])).filter(([, state]) => state)));
+  grid.show(
+    map,
+    new Map(
+      mine
+        .flatMap((order) => order.tickets.map((ticket) => [ticket, states[standing(order)]]))
+        .filter(([, state]) => state),
+    ),
+  );
 }
 
 function say(text) {
@@ -147,8 +154,8 @@ function missing() {
 }
 
 function down(since) {
-  const moment = new Date(since).toLocaleTimeString();
-  const text = `The service has not answered since ${moment}. What you see is how it was then. Asking again every few seconds.`;
+  const silent = `The service has not answered since ${new Date(since).toLocaleTimeString()}.`;
+  const text = `${silent} What you see is how it was then. Asking again every few seconds.`;
   if ($("down").textContent !== text) $("down").textContent = text;
 }
 

@@ -9,7 +9,8 @@ import { doing, outcome, trial } from "./words.js";
 const TEMPLATE = document.querySelector("#open");
 /** What is settled sooner than this needs no card. */
 const CARD_MS = 700;
-const OLD = "This was asked so long ago that the service has forgotten its key. Asking again could do it a second time.";
+const OLD =
+  "This was asked so long ago that the service has forgotten its key. Asking again could do it a second time.";
 
 export class Unsettled {
   #list;

@@ -1,5 +1,5 @@
 /**
- * Watching an event: how many tickets are left, asked about once a second, and which ones, asked when something changed.
+ * Watching an event: how many tickets are left, about once a second, and which ones, when something has changed.
  *
  * Nobody looks at a hidden page, so it does not ask. When the service does not answer, it asks more and more rarely.
  */
@@ -13,8 +13,8 @@ const POLL_MS_MAX = 5_000;
  * Watch until the page is left. `part` is the first and the last ticket to look at, and `shown` is told what there is:
  *
  * - `event(body)` at each look, `tickets(body)` when they are another version or another part than before,
- * - `missing()` when there is no such event, `down(since, wait_ms)` at the second look that failed and at each one after
- *   it, and `up()` when that is over.
+ * - `missing()` when there is no such event, `down(since)` at the second look that failed and at each one after it, and
+ *   `up()` when that is over.
  *
  * Returned is `look(first, last)`: look now, and at these tickets from now on.
  */
@@ -44,7 +44,7 @@ export function watch(event, part, shown) {
   function missed() {
     since = failed ? since : Date.now();
     failed += 1;
-    return failed > 1 ? shown.down(since, pause()) : undefined; // a single one may be chance
+    return failed > 1 ? shown.down(since) : undefined; // a single one may be chance
   }
 
   function pause() {

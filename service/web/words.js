@@ -3,6 +3,7 @@
 const NUMBER = new Intl.NumberFormat("en");
 const DOING = { buy: "Buying", hold: "Holding", confirm: "Confirming", cancel: "Giving back" };
 const DONE = { buy: "You have bought", hold: "You hold", confirm: "You have bought", cancel: "You have given back" };
+const SAFE = "that tells, and cannot do it twice";
 const NOT_DONE = {
   buy: "Nothing was bought.",
   hold: "Nothing was held.",
@@ -14,8 +15,12 @@ export function number(value) {
   return NUMBER.format(value);
 }
 
+export function counted(quantity, one, many) {
+  return `${number(quantity)} ${quantity === 1 ? one : many}`;
+}
+
 export function tickets(quantity) {
-  return quantity === 1 ? "1 ticket" : `${number(quantity)} tickets`;
+  return counted(quantity, "ticket", "tickets");
 }
 
 /** Return ticket numbers as a person would say them: "4 to 6 and 9". */
@@ -26,7 +31,9 @@ export function numbers(all) {
     if (run && run[1] === one - 1) run[1] = one;
     else runs.push([one, one]);
   }
-  return listed(runs.flatMap(([first, last]) => (last - first > 1 ? [`${first} to ${last}`] : first === last ? [`${first}`] : [`${first}`, `${last}`])));
+  return listed(
+    runs.flatMap(([first, last]) => (last - first > 1 ? [`${first} to ${last}`] : [...new Set([first, last])])),
+  );
 }
 
 export function listed(parts) {
@@ -55,14 +62,14 @@ export function outcome(asked, end) {
     case "busy":
       return `The service had no time for it. ${NOT_DONE[asked.kind]}`;
     default:
-      return `${doing(asked)}: no answer came, so nobody here knows whether it was done. Asking again tells, and cannot do it twice.`;
+      return `${doing(asked)}: no clear answer came, so nobody here knows whether it was done. Ask again: ${SAFE}.`;
   }
 }
 
 /** Return what a try that is not the last one means. */
 export function trial(asked, last) {
   if (!last) return `${doing(asked)} …`;
-  const why = last.kind === "busy" ? "the service is busy" : "no answer came";
+  const why = last.kind === "busy" ? "the service is busy" : "no clear answer came";
   return `${doing(asked)}: ${why}, asking again …`;
 }
 
@@ -71,7 +78,7 @@ function refusal(asked, { slug, body }) {
   switch (slug) {
     case "sold-out":
       if (!body.count) return `No ticket is left. ${not}`;
-      return `Only ${number(body.count)} ${body.count === 1 ? "is" : "are"} left, and you asked for ${number(asked.quantity)}. ${not}`;
+      return `Only ${counted(body.count, "is", "are")} left, and you asked for ${number(asked.quantity)}. ${not}`;
     case "hold-expired":
       return "The time of this hold was over, so its tickets can be sold again. You have not bought them.";
     case "order-cancelled":
