@@ -191,7 +191,7 @@ def test_the_service_is_restarted_under_an_open_page(
             assert looked(service)["count"] == 7
         expect(page.locator("#down")).to_contain_text("has not answered since")
         place(page, 2)
-        expect(page.locator("#pending")).to_contain_text("no clear answer came, asking again")
+        expect(page.locator("#pending")).to_contain_text("No clear answer came, asking again")
         expect(page.locator(".card.sold")).to_have_count(1)
         with serve.service(tmp_path, flags) as service:
             expect(page.locator("#down")).to_be_empty(timeout=20_000)
@@ -219,7 +219,7 @@ def test_a_purchase_whose_reply_was_lost_is_settled_by_its_key(served: Serve, br
 
         page.route("**/buy", lose)
         place(page, 3)
-        expect(page.locator("#pending")).to_contain_text("no clear answer came, asking again")
+        expect(page.locator("#pending")).to_contain_text("No clear answer came, asking again")
         expect(page.locator("#count")).to_have_text("7")
         expect(page.locator(".card.sold")).to_have_count(0)
         page.unroute("**/buy")
@@ -240,7 +240,7 @@ def test_what_was_not_done_is_told_from_what_nobody_knows(served: Serve, browser
         busy = answering(503, json.dumps(BUSY), Retry_After="60", Content_Type="application/problem+json")
         page.route("**/buy", busy)
         place(page, 1)
-        expect(page.locator("#pending")).to_contain_text("the service is busy, asking again")
+        expect(page.locator("#pending")).to_contain_text("The service is busy, asking again")
         page.get_by_role("button", name="Stop asking").click()
         said(page, "The service had no time for it. Nothing was bought.")
         expect(page.locator("#pending > *")).to_have_count(0)
@@ -251,7 +251,7 @@ def test_what_was_not_done_is_told_from_what_nobody_knows(served: Serve, browser
         page.reload()
         place(page, 1)
         expect(page.locator("#pending")).to_contain_text("asking again")
-        expect(page.locator("#pending")).to_contain_text("the service is busy")
+        expect(page.locator("#pending")).to_contain_text("The service is busy")
         page.get_by_role("button", name="Stop asking").click()
         expect(page.locator("#said")).to_contain_text("nobody here knows whether it was done")
         page.unroute("**/buy")
@@ -271,7 +271,7 @@ def test_what_was_open_when_the_page_was_left_is_in_doubt(served: Serve, browser
         expect(page.locator("#count")).to_have_text("9")
         page.route("**/buy", busy)
         page.reload()
-        expect(page.locator("#pending")).to_contain_text("the service is busy")
+        expect(page.locator("#pending")).to_contain_text("The service is busy")
         page.get_by_role("button", name="Stop asking").click()
         expect(page.locator("#said")).to_contain_text("nobody here knows whether it was done")
 
@@ -283,7 +283,7 @@ def test_half_a_reply_is_no_sale_and_a_strangers_is_no_refusal(served: Serve, br
         for before, (status, body) in enumerate(WORDS_OF_OTHERS):
             page.route("**/buy", answering(status, body))
             place(page, 1)
-            expect(page.locator("#pending")).to_contain_text("no clear answer came, asking again")
+            expect(page.locator("#pending")).to_contain_text("No clear answer came, asking again")
             expect(page.locator(".card.sold")).to_have_count(before)
             page.get_by_role("button", name="Stop asking").click()
             expect(page.locator("#said")).to_contain_text("nobody here knows")

@@ -11,7 +11,7 @@ import { Orders, standing } from "./orders.js";
 import { call } from "./service.js";
 import { Unsettled } from "./unsettled.js";
 import { watch } from "./watching.js";
-import { number, outcome, trial } from "./words.js";
+import { doing, number, outcome } from "./words.js";
 
 const TICK_MS = 250;
 const DEFAULT_EVENT = "default";
@@ -62,7 +62,7 @@ function act(deed, order) {
 }
 
 function ask(kind, what) {
-  say(trial({ kind, ...what }));
+  say(`${doing({ kind, ...what })} …`);
   unsettled.begin(kind, name, what);
 }
 

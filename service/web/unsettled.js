@@ -4,11 +4,12 @@
 
 import { command, fresh, settled } from "./asking.js";
 import { pending } from "./memory.js";
-import { doing, outcome, trial } from "./words.js";
+import { doing, trial } from "./words.js";
 
 const TEMPLATE = document.querySelector("#open");
 /** What is settled sooner than this needs no card. */
 const CARD_MS = 700;
+const UNKNOWN = "No clear answer came. Ask again: that tells whether it was done, and cannot do it twice.";
 const OLD =
   "This was asked so long ago that the service has forgotten its key. Asking again could do it a second time.";
 
@@ -44,7 +45,7 @@ export class Unsettled {
   resume(event) {
     for (const asked of pending.of(event)) {
       if (fresh(asked)) this.#run(asked);
-      else this.#open(asked, OLD, ["forget"]);
+      else this.#left(asked);
     }
   }
 
@@ -52,17 +53,22 @@ export class Unsettled {
     const stop = new AbortController();
     this.#running.set(asked.key, { asked, stop });
     this.#changed();
-    const card = setTimeout(() => this.#open(asked, trial(asked), ["stop"]), CARD_MS);
+    const card = setTimeout(() => this.#open(asked, trial(), ["stop"]), CARD_MS);
     const end = await settled(asked, stop.signal, ({ last }) => {
       if (last) clearTimeout(card);
-      if (last || this.#cards.has(asked.key)) this.#open(asked, trial(asked, last), ["stop"]);
+      if (last || this.#cards.has(asked.key)) this.#open(asked, trial(last), ["stop"]);
     });
     clearTimeout(card);
     this.#running.delete(asked.key);
-    if (end.kind === "unknown") this.#open(asked, outcome(asked, end), fresh(asked) ? ["again"] : ["forget"]);
+    if (end.kind === "unknown") this.#left(asked);
     else this.#close(asked.key);
     this.#changed();
     this.#ended(asked, end);
+  }
+
+  #left(asked) {
+    if (fresh(asked)) this.#open(asked, UNKNOWN, ["again"]);
+    else this.#open(asked, OLD, ["forget"]);
   }
 
   #open(asked, state, deeds) {
@@ -82,7 +88,10 @@ export class Unsettled {
 
   #pressed(asked, deed) {
     if (deed === "stop") this.#running.get(asked.key)?.stop.abort();
-    if (deed === "again") this.#run(asked);
+    if (deed === "again") {
+      if (fresh(asked)) this.#run(asked);
+      else this.#left(asked);
+    }
     if (deed === "forget") {
       pending.forget(asked.key);
       this.#close(asked.key);

@@ -3,7 +3,6 @@
 const NUMBER = new Intl.NumberFormat("en");
 const DOING = { buy: "Buying", hold: "Holding", confirm: "Confirming", cancel: "Giving back" };
 const DONE = { buy: "You have bought", hold: "You hold", confirm: "You have bought", cancel: "You have given back" };
-const SAFE = "that tells, and cannot do it twice";
 const NOT_DONE = {
   buy: "Nothing was bought.",
   hold: "Nothing was held.",
@@ -62,15 +61,14 @@ export function outcome(asked, end) {
     case "busy":
       return `The service had no time for it. ${NOT_DONE[asked.kind]}`;
     default:
-      return `${doing(asked)}: no clear answer came, so nobody here knows whether it was done. Ask again: ${SAFE}.`;
+      return `${doing(asked)}: nobody here knows whether it was done.`;
   }
 }
 
 /** Return what a try that is not the last one means. */
-export function trial(asked, last) {
-  if (!last) return `${doing(asked)} …`;
-  const why = last.kind === "busy" ? "the service is busy" : "no clear answer came";
-  return `${doing(asked)}: ${why}, asking again …`;
+export function trial(last) {
+  if (!last) return "Asking …";
+  return last.kind === "busy" ? "The service is busy, asking again …" : "No clear answer came, asking again …";
 }
 
 function refusal(asked, { slug, body }) {
