@@ -269,6 +269,8 @@ def test_what_was_open_when_the_page_was_left_is_in_doubt(served: Serve, browser
         page.route("**/buy", lambda route: (route.fetch(), None)[1])
         place(page, 1)
         expect(page.locator("#count")).to_have_text("9")
+        kept = page.evaluate("Object.values({...localStorage}).map(JSON.parse)")
+        assert [one["doubt"] for one in kept] == [True]  # also for a browser that ends without a word
         page.route("**/buy", busy)
         page.reload()
         expect(page.locator("#pending")).to_contain_text("The service is busy")
