@@ -346,7 +346,7 @@ def test_all_can_be_done_with_the_keyboard(served: Serve, browser: Browser) -> N
                 page.keyboard.press("Tab")
                 focused = page.locator(":focus")
                 if focused.count() and (focused.get_attribute("id") == name or focused.inner_text() == name):
-                    assert focused.evaluate("each => parseFloat(getComputedStyle(each).outlineWidth)") >= 2
+                    assert focused.evaluate("each => getComputedStyle(each).outline").endswith(" solid 3px")
                     expect(focused).to_be_in_viewport()
                     return
             pytest.fail(f"the Tab key does not reach {name}")
@@ -366,6 +366,8 @@ def test_all_can_be_done_with_the_keyboard(served: Serve, browser: Browser) -> N
         page.keyboard.press("Enter")
         expect(page.locator(".card.held")).to_have_count(1)
         expect(page.locator("li.card:focus")).to_have_count(1)
+        once = page.locator(".card.sold").get_by_role("button", name="Give back", exact=True)
+        expect(once).to_have_count(0)
         tab_to("Give back …")
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
