@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from bench import stores
 from bench.results import Taken
 from loadtest import drive, history, plan, serve
-from loadtest.client import Scene
 from loadtest.cost import other_cores
 from loadtest.measure import measure
+from loadtest.scene import Scene
 from loadtest.slices import cut
 from loadtest.usage import Meter
 

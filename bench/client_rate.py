@@ -20,9 +20,9 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from loadtest import compare, drive, folder, plan, transport
-from loadtest.client import Scene
 from loadtest.judge import judge
 from loadtest.ratio import paired
+from loadtest.scene import Scene
 from loadtest.usage import Meter
 
 if TYPE_CHECKING:

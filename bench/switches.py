@@ -21,8 +21,8 @@ from bench.stores import TICKETS
 from bench.table import put
 from bench.targets import DOCUMENT, PLACE, ROOT
 from loadtest import drive, plan
-from loadtest.client import Scene
 from loadtest.provenance import provenance
+from loadtest.scene import Scene
 from loadtest.usage import TICKS_PER_S, Meter
 
 LOAD = Load(clients=64, processes=2, workers=2, threads=32, seconds=3.0, warmup_s=0.0, orders_per_connection=10**9)

@@ -16,8 +16,10 @@ expired hold to (k+1, r+q), a confirmation to (k+1, r).
    one operation, from the first call that can have done it (the one the journal names, if it names one) to the first
    reply. It has one effect and one answer.
 5. *Conservation* (``conservation.py``). Replies, journal, ticket numbers and the final count agree; everybody got as
-   many tickets as they asked for; an order begins once, is confirmed while it is held, and ends once; and there were
-   enough tickets for those who were never told theirs.
+   many tickets as they asked for; and there were enough tickets for those who were never told theirs.
+6. *Lives* (``lives.py``). An order begins once, is confirmed while it is held, and ends once; who may not confirm or
+   cancel is told the truth of the order at that version. A hold lasts as long as was promised: that is held to the
+   client's clock, within bounds that are true but not the narrowest.
 
 Nothing found means linearizable. Versions force the order of the changes, stated versions the place of the observers,
 and a total order is a linearization when no operation returned before one that stands earlier was called (Herlihy and
@@ -32,16 +34,18 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from loadtest import conservation
+from loadtest import conservation, lives
 from loadtest.conservation import CHANGING, kind_of
 from loadtest.findings import Checked, Found
 from loadtest.once import one_for_each
+from loadtest.sizes import sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from loadtest.findings import Anomaly
     from loadtest.history import Change, Operation
+    from loadtest.sizes import Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +92,25 @@ def check(
     """
     found = Found()
     everything = [*operations, last] if last else operations
-    rows, journal = one_for_each(everything, journal, found)
+    size = sizes(start.capacity, journal or ())
+    rows, journal = one_for_each(everything, None if journal is None else _orders(journal), found)
     _refusals_and_torn_reads(rows, everything, found)
-    versions = _placed(rows, journal, start, found)
+    versions = _placed(rows, journal, size, start, found)
     _before_the_start(versions, start, found)
     _lost_updates(versions, found)
-    _counts(versions, start, found)
+    _counts(versions, size.capacity, start, found)
     _real_time(versions, found)
-    conservation.check(rows, journal, start.capacity, start.count, found)
-    conservation.check_untold(rows, _untold(versions), start.capacity, found)
-    sold = sum(len(row.tickets) for row in rows if row.kind == "buy" and row.outcome == "done")
+    conservation.check(rows, journal, size, start.count, found)
+    conservation.check_untold(rows, _untold(versions), size.capacity, found)
+    lives.check(rows, journal, found, known=start.count == start.capacity)
+    sold = conservation.owned(rows)
     left = last.count if last and last.outcome == "done" else None
     return Checked(found.findings(), sold, left)
+
+
+def _orders(journal: Sequence[Change]) -> Sequence[Change]:
+    resized = any(row.status == "resized" for row in journal)
+    return [row for row in journal if row.status != "resized"] if resized else journal
 
 
 def _refusals_and_torn_reads(once: Sequence[Operation], everything: Iterable[Operation], found: Found) -> None:
@@ -116,7 +127,9 @@ def _refusals_and_torn_reads(once: Sequence[Operation], everything: Iterable[Ope
             found.add("undersell", sentence, row.name, size=row.count)
 
 
-def _placed(once: Sequence[Operation], journal: Sequence[Change] | None, start: Start, found: Found) -> _Versions:
+def _placed(
+    once: Sequence[Operation], journal: Sequence[Change] | None, size: Sizes, start: Start, found: Found
+) -> _Versions:
     """Return every operation that took effect or saw one, at its version."""
     versions: _Versions = defaultdict(_Version)
     unknown = sorted((row for row in once if row.kind in CHANGING and row.outcome == "unknown"), key=_called)
@@ -129,6 +142,9 @@ def _placed(once: Sequence[Operation], journal: Sequence[Change] | None, start: 
             (place.changes if changes else place.observers).append(placed)
     if journal is not None:
         _place_recorded(versions, once, journal)
+    for change, more in size.changes:
+        resized = _Placed(f"capacity {change.capacity}", -math.inf, math.inf, more, change.count)
+        versions[change.version].changes.append(resized)
     missing = [
         version
         for version in range(start.version + 1, max(versions, default=0) + 1)
@@ -189,7 +205,7 @@ def _lost_updates(versions: _Versions, found: Found) -> None:
             found.add("lost update", sentence, first.name, row.name, size=len(changes))
 
 
-def _counts(versions: _Versions, start: Start, found: Found) -> None:
+def _counts(versions: _Versions, capacity: int, start: Start, found: Found) -> None:
     """Replay the versions. Where two changes made one, either may be what the next one read; ``None`` is any count."""
     before: set[int | None] = {start.count}
     for version in sorted(versions):
@@ -206,8 +222,8 @@ def _counts(versions: _Versions, start: Start, found: Found) -> None:
             if now and None not in now and row.count not in now:
                 found.add("miscount", f"{row.name} saw {row.count} tickets at version {version}, not {_either(now)}")
         for count in now:
-            if count is not None and not 0 <= count <= start.capacity:
-                found.add("miscount", f"{count} tickets of {start.capacity} are left at version {version}")
+            if count is not None and not 0 <= count <= capacity:
+                found.add("miscount", f"{count} tickets of {capacity} are left at version {version}")
         before = now or {None}
 
 

@@ -1,25 +1,26 @@
-"""One client: it buys what the plan says, when the plan says, and records every call.
+"""One client: it asks for what the plan says, when the plan says, and records every call.
 
-``called`` is read before the first byte is sent, ``returned`` after the last byte came.
+``called`` is read before the first byte is sent, ``returned`` after the last byte came. Nothing is asked twice, but for
+what has an idempotency key: that is asked for again until there is a definite answer, and every attempt is a call.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import requests
 
 from loadtest import history, plan, transport
+from loadtest.agenda import Agenda
 from loadtest.history import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from loadtest.history import Kind
-    from loadtest.plan import Plan, Purchase
+    from loadtest.plan import Wish
+    from loadtest.scene import Scene
 
 GRACE_NS = 1_000_000_000
 """How long after its time an open loop still sends what was planned; the rest is recorded as not sent."""
@@ -27,36 +28,8 @@ REFUSED_MAX = 20
 """A client whose connection is refused so often in a row gives up: there is nobody there."""
 REPLY_S = 60.0
 """Longest wait for a reply; past it the outcome is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """Where to send, and what to send there.
-
-    ``noop`` asks the service for an answer that neither locks nor stores. ``events`` are bought from in turn (none: the
-    plan's one event). Where there are ``finds``, these orders are asked for in turn, and nothing is bought.
-    """
-
-    url: str
-    plan: Plan
-    noop: bool = False
-    events: Sequence[str] = ()
-    finds: Sequence[str] = ()
-
-    @property
-    def kind(self) -> Kind:
-        """Return what its clients do."""
-        return "noop" if self.noop else "find" if self.finds else "buy"
-
-    def request(self, client: int, number: int, order: Purchase) -> requests.Request:
-        """Return the request for the purchase of this number of a client, or for what is asked in its stead."""
-        turn = client + number * self.plan.clients
-        if self.finds:
-            return requests.Request("GET", f"{self.url}/orders/{self.finds[turn % len(self.finds)]}")
-        event = self.events[turn % len(self.events)] if self.events else self.plan.event
-        path = "noop" if self.noop else f"events/{event}/buy"
-        body = json.dumps({"quantity": order.quantity, "partial": order.partial, "buyer": order.name})
-        return requests.Request("POST", f"{self.url}/{path}", data=body, headers={"Content-Type": "application/json"})
+ATTEMPTS_MAX = plan.LOSSES_MAX + 3
+"""So often a client with an idempotency key asks at most."""
 
 
 def be_client(
@@ -66,30 +39,78 @@ def be_client(
     end = start + int(scene.plan.seconds * 1e9)
     planned = start
     _sleep_until(start)
-    session = transport.session()
+    caller = _Caller(scene, client, record, stopped)
     if scene.plan.look_first and not scene.noop:
-        event_url = f"{scene.url}/events/{scene.plan.event}"
-        seen = look(session, event_url, Operation("look", f"client {client} look", client, start, 0, 0, "unknown"))
-        record(seen)
-        planned = seen.returned
+        planned = caller.look(start).returned
+    agenda = Agenda(plan.wishes(scene.plan, client), start)
     refused = 0
-    for sent, order in enumerate(plan.purchases(scene.plan, client)):
-        if order.planned is not None:
-            planned = start + order.planned
-            _sleep_until(planned)
-            if time.monotonic_ns() > end + GRACE_NS:
-                record(_unsent(scene, client, order, planned))
-                continue
-        if stopped() or refused >= REFUSED_MAX or (not scene.plan.orders and planned >= end):
+    while (taken := agenda.take(planned)) is not None:
+        planned, wish = taken
+        if not scene.plan.orders and planned >= end:
             break
-        if sent and sent % scene.plan.orders_per_connection == 0:
-            session.close()
-            session = transport.session()
-        bought = _call(session, scene.request(client, sent, order), _row(scene, client, order, planned))
-        record(bought)
-        refused = refused + 1 if bought.problem == transport.NeverSent.__name__ else 0
-        planned = bought.returned
-    session.close()
+        _sleep_until(planned)
+        if scene.plan.rate and time.monotonic_ns() > end + GRACE_NS:
+            record(_unsent(scene, client, wish, planned))
+            continue
+        if stopped() or refused >= REFUSED_MAX:
+            break
+        told = caller.ask(wish, planned)
+        if told.outcome == "done" and not scene.noop:
+            agenda.follow(wish, told.order, told.returned)
+        refused = refused + 1 if told.problem == transport.NeverSent.__name__ else 0
+        planned = told.returned
+    caller.close()
+
+
+class _Caller:
+    """What calls for a client, over one connection after the other."""
+
+    def __init__(
+        self, scene: Scene, client: int, record: Callable[[Operation], None], stopped: Callable[[], bool]
+    ) -> None:
+        self._scene, self._client, self._record, self._stopped = scene, client, record, stopped
+        self._session = transport.session()
+        self._wishes = 0
+
+    def look(self, planned: int) -> Operation:
+        """Look at the event."""
+        row = Operation("look", f"client {self._client} look", self._client, planned, 0, 0, "unknown")
+        seen = look(self._session, f"{self._scene.url}/events/{self._scene.plan.event}", row)
+        self._record(seen)
+        return seen
+
+    def ask(self, wish: Wish, planned: int) -> Operation:
+        """Ask for a wish, again if it has a key and the outcome is not known; return what came of it in the end."""
+        if self._wishes and self._wishes % self._scene.plan.orders_per_connection == 0:
+            self._connect()
+        request = self._scene.request(self._client, self._wishes, wish)
+        self._wishes += 1
+        row = _row(self._scene, self._client, wish, planned)
+        told = self._attempt(request, row, wish, 0)
+        for attempt in range(1, ATTEMPTS_MAX if wish.keyed else 1):
+            if told.outcome != "unknown" or self._stopped():
+                break
+            self._connect()
+            again = replace(row, name=f"{wish.name} try {attempt + 1}", planned=told.returned)
+            told = self._attempt(request, again, wish, attempt)
+        return told
+
+    def _attempt(self, request: requests.Request, row: Operation, wish: Wish, attempt: int) -> Operation:
+        if attempt < len(wish.losses) and not self._scene.noop:
+            with transport.session(wish.losses[attempt]) as losing:
+                told = _call(losing, request, row)
+        else:
+            told = _call(self._session, request, row)
+        self._record(told)
+        return told
+
+    def _connect(self) -> None:
+        self._session.close()
+        self._session = transport.session()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
 
 
 def look(session: requests.Session, event_url: str, row: Operation) -> Operation:
@@ -97,24 +118,28 @@ def look(session: requests.Session, event_url: str, row: Operation) -> Operation
     return _call(session, requests.Request("GET", event_url), row)
 
 
-def _row(scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
-    """Return the record of a purchase that has not been made yet."""
+def _row(scene: Scene, client: int, wish: Wish, planned: int) -> Operation:
+    """Return the record of a wish that has not been asked for yet."""
     return Operation(
-        scene.kind,
-        order.name,
+        scene.kind(wish),
+        wish.name,
         client,
         planned,
         0,
         0,
         "unknown",
-        quantity=order.quantity,
-        partial=order.partial,
+        quantity=wish.quantity,
+        partial=wish.partial,
+        order=wish.order,
+        key=scene.key(wish),
+        buyer=wish.name if wish.keyed else "",
+        ttl_s=wish.ttl_s,
     )
 
 
-def _unsent(scene: Scene, client: int, order: Purchase, planned: int) -> Operation:
+def _unsent(scene: Scene, client: int, wish: Wish, planned: int) -> Operation:
     now = time.monotonic_ns()
-    row = _row(scene, client, order, planned)
+    row = _row(scene, client, wish, planned)
     return replace(row, called=now, returned=now, outcome="not done", problem=history.NOT_SENT)
 
 
@@ -142,7 +167,7 @@ def _call(session: requests.Session, request: requests.Request, row: Operation) 
         outcome=history.outcome(reply.status_code),
         status=reply.status_code,
         worker=reply.headers.get("Turnstile-Worker", ""),
-        **_stated(values) | (_OF_THEN if row.kind == "find" else {}),
+        **_stated(values, row.order) | (_OF_THEN if row.kind == "find" else {}),
     )
 
 
@@ -150,8 +175,8 @@ _OF_THEN: dict[str, Any] = {"version": None, "count": None}
 """What an order that is found says of its event was so when it was sold: no observation of now."""
 
 
-def _stated(values: object) -> dict[str, Any]:
-    """Return what a reply states; what is not of its kind is not stated."""
+def _stated(values: object, order: str) -> dict[str, Any]:
+    """Return what a reply states; what is not of its kind is not stated. ``order`` is the one it was asked for."""
     said = values if isinstance(values, dict) else {}
     tickets = said.get("tickets")
     whole = isinstance(tickets, list) and all(type(ticket) is int for ticket in tickets)
@@ -159,7 +184,7 @@ def _stated(values: object) -> dict[str, Any]:
         "version": said.get("version") if type(said.get("version")) is int else None,
         "count": said.get("count") if type(said.get("count")) is int else None,
         "tickets": tuple(tickets) if whole and tickets else (),
-        "order": str(said.get("order") or ""),
+        "order": str(said.get("order") or order),
         "problem": str(said.get("type") or "").rpartition(":")[2],
     }
 

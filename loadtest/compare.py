@@ -14,9 +14,9 @@ import requests
 
 from loadtest import client, drive, folder, history, serve, transport
 from loadtest.check import Start
-from loadtest.client import Scene
 from loadtest.drive import ClientDied
 from loadtest.history import Operation
+from loadtest.scene import Scene
 from loadtest.serve import NotServed
 from loadtest.usage import Meter
 from loadtest.verdict import PROMISES
@@ -118,9 +118,9 @@ def _run(
     driven = drive.drive(scene, place, processes, Meter(group), progress)
     (place / "usage.json").write_text(json.dumps(asdict(driven.usage)))
     with transport.session() as session:
-        if token:
-            (place / "journal.jsonl").write_text(_asked(session, journal, token))
         last = client.look(session, event_url, Operation("look", "the last look", -1, 0, 0, 0, "unknown"))
+        if token:  # after the look: a hold may end at any moment, and the journal must have all that was seen
+            (place / "journal.jsonl").write_text(_asked(session, journal, token))
     history.save(place / "last.jsonl", [last])
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from loadtest.findings import Anomaly, Found
+    from loadtest.findings import Found
     from loadtest.history import Change, Operation
+    from loadtest.sizes import Sizes
 
 CHANGING = {"buy": -1, "hold": -1, "confirm": 0, "cancel": 1}
 """What each kind of operation that changes an event adds to the count, for each of its tickets."""
@@ -21,7 +22,7 @@ ADDED = CHANGING | {"expire": 1}
 FOLLOWS = {"buy": {""}, "hold": {""}, "confirm": {"held"}, "cancel": {"held", "sold"}, "expire": {"held"}}
 """What an order must be for each kind of change to follow: not there yet (""), held, or sold."""
 
-RECORDED_AS = {"buy": "sold", "hold": "held", "confirm": "sold", "cancel": "cancelled"}
+RECORDED_AS = {"buy": "sold", "hold": "held", "confirm": "sold", "cancel": "cancelled", "expire": "expired"}
 
 Identity = tuple[str, str]
 
@@ -46,7 +47,7 @@ def kind_of(change: Change, held: set[str]) -> tuple[Literal["buy", "hold", "con
             return "buy", ("buy", change.buyer)
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """A change as clients were told of it, or else as the journal has it."""
 
     version: int
@@ -64,10 +65,10 @@ def asked(once: Iterable[Operation]) -> dict[Identity, Operation]:
     return {identity(row): row for row in rows if row.outcome not in {"done", "unknown"}} | may
 
 
-def check(once: Sequence[Operation], journal: Sequence[Change] | None, capacity: int, count: int, found: Found) -> None:
+def check(once: Sequence[Operation], journal: Sequence[Change] | None, sizes: Sizes, count: int, found: Found) -> None:
     """Check that nothing is made or lost between replies, journal, tickets and the final count.
 
-    ``once`` has each purchase once, ``count`` is how many tickets of ``capacity`` were left at the start.
+    ``once`` has each purchase once, ``count`` is how many tickets were left at the start.
     """
     if journal is not None:
         _replies_are_recorded(once, journal, found)
@@ -75,12 +76,11 @@ def check(once: Sequence[Operation], journal: Sequence[Change] | None, capacity:
     for row in once:
         if row.outcome == "done":
             _amount(row, row.tickets, row.count, found)
-    steps = _steps(once, journal)
-    _lives(steps, found, known=count == capacity)
+    steps = steps_of(once, journal)
     # Without a journal, a cancellation of unknown outcome may have freed its tickets.
     open_end = {row.order for row in once if journal is None and (row.kind, row.outcome) == ("cancel", "unknown")}
-    _tickets([step for step in steps if step.order not in open_end], capacity, count, found)
-    _sum(once, journal, count, found)
+    _tickets([step for step in steps if step.order not in open_end], sizes.capacity, count + sizes.grown(), found)
+    _sum(once, journal, sizes, count, found)
 
 
 def check_untold(once: Sequence[Operation], untold: Sequence[tuple[int, int]], capacity: int, found: Found) -> None:
@@ -90,7 +90,7 @@ def check_untold(once: Sequence[Operation], untold: Sequence[tuple[int, int]], c
     """
     if not untold:
         return
-    steps = _steps(once, None)
+    steps = steps_of(once, None)
     owned: set[int] = set()
     for step in steps:
         owned = owned - set(step.tickets) if ADDED[step.kind] > 0 else owned | set(step.tickets)
@@ -113,8 +113,8 @@ def _replies_are_recorded(once: Sequence[Operation], journal: Sequence[Change], 
             sentence = f"{row.name} was acknowledged (version {row.version}) and is not in the journal"
             found.add("phantom order", sentence, row.name, size=len(row.tickets))
         elif (change.version, change.tickets, change.count) != (row.version, row.tickets, row.count):
-            told = f"version {row.version}, tickets {_some(row.tickets)}, {row.count} left"
-            held = f"version {change.version}, tickets {_some(change.tickets)}, {change.count} left"
+            told = f"version {row.version}, tickets {some(row.tickets)}, {row.count} left"
+            held = f"version {change.version}, tickets {some(change.tickets)}, {change.count} left"
             found.add("miscount", f"{row.name} was told {told}, the journal says {held}", row.name)
 
 
@@ -163,37 +163,21 @@ def _amount(row: Operation, tickets: tuple[int, ...], count: int | None, found: 
         found.add("undersell" if len(tickets) < row.quantity else "miscount", sentence, row.name)
 
 
-def _steps(once: Sequence[Operation], journal: Sequence[Change] | None) -> list[_Step]:
+def steps_of(once: Sequence[Operation], journal: Sequence[Change] | None) -> list[Step]:
     """Return all changes in the order of their versions: what was acknowledged, and what else the journal has."""
     done = [row for row in once if row.kind in CHANGING and row.outcome == "done"]
-    steps = [_Step(row.version or 0, row.called, row.kind, row.order, row.name, row.tickets) for row in done]
+    steps = [Step(row.version or 0, row.called, row.kind, row.order, row.name, row.tickets) for row in done]
     told = {(row.order, RECORDED_AS[row.kind]) for row in done}
     held = {change.order for change in journal or () if change.status == "held"}
     for change in journal or ():
         if (change.order, change.status) not in told:
             kind, _ = kind_of(change, held)
             name = change.buyer or change.order
-            steps.append(_Step(change.version, 0, kind, change.order, name, change.tickets))
+            steps.append(Step(change.version, 0, kind, change.order, name, change.tickets))
     return sorted(steps, key=itemgetter(0, 1))
 
 
-def _lives(steps: Sequence[_Step], found: Found, *, known: bool) -> None:
-    """Follow each order: it begins and ends once, and keeps its tickets. ``known``: none is older than the start."""
-    orders: dict[str, tuple[str, tuple[int, ...]]] = {}
-    for step in steps:
-        status, tickets = orders.get(step.order, ("", step.tickets))
-        orders[step.order] = (RECORDED_AS.get(step.kind, "expired"), step.tickets)
-        wrong = status not in FOLLOWS[step.kind] and (status or known)
-        if wrong or tickets != step.tickets:
-            sentence = (
-                f"{step.kind} of {step.order} at version {step.version}, tickets {_some(step.tickets)}: "
-                f"it was {status or 'not there'}, tickets {_some(tickets)}"
-            )
-            anomaly: Anomaly = ("double effect" if status else "ghost order") if wrong else "miscount"
-            found.add(anomaly, sentence, step.name)
-
-
-def _tickets(steps: Sequence[_Step], capacity: int, count: int, found: Found) -> None:
+def _tickets(steps: Sequence[Step], capacity: int, count: int, found: Found) -> None:
     """Follow each ticket from owner to owner, in the order of the versions."""
     buyers = {step.order: step.name for step in steps if ADDED[step.kind] < 0}
     owners: defaultdict[int, list[str]] = defaultdict(list)
@@ -220,7 +204,7 @@ def _tickets(steps: Sequence[_Step], capacity: int, count: int, found: Found) ->
         found.add("oversell", sentence, size=sold - count, times=sold - count)
 
 
-def _sum(once: Sequence[Operation], journal: Sequence[Change] | None, count: int, found: Found) -> None:
+def _sum(once: Sequence[Operation], journal: Sequence[Change] | None, sizes: Sizes, count: int, found: Found) -> None:
     """Check that tickets sold and tickets left make up what there was, as far as it is known which were sold."""
     looks = [row for row in once if row.kind == "look" and row.outcome == "done" and row.count is not None]
     last = max(looks, key=lambda row: row.called, default=None)
@@ -229,12 +213,22 @@ def _sum(once: Sequence[Operation], journal: Sequence[Change] | None, count: int
     if last is None or last.called < ended or (journal is None and unknown):
         return
     # Who looked at a version cannot know what was changed after it: an unknown outcome, or a hold that expired.
-    changes = _steps(once, None) if journal is None else _steps((), journal)
+    changes = steps_of(once, None) if journal is None else steps_of((), journal)
     steps = [step for step in changes if last.version is None or step.version <= last.version]
     taken = -sum(ADDED[step.kind] * len(step.tickets) for step in steps)
-    if last.count is not None and taken + last.count != count:
-        found.add("miscount", f"{taken} tickets were sold and {last.count} are left at the end, of {count}", last.name)
+    there = count + sizes.grown(last.version)
+    if last.count is not None and taken + last.count != there:
+        found.add("miscount", f"{taken} tickets were sold and {last.count} are left at the end, of {there}", last.name)
 
 
-def _some(tickets: tuple[int, ...]) -> str:
+def owned(rows: Iterable[Operation]) -> int:
+    """Return how many tickets buyers were told they own, and were not told since that they gave them back."""
+    tickets: dict[str, int] = {}
+    for step in steps_of([row for row in rows if row.kind in CHANGING], None):
+        tickets[step.order] = len(step.tickets) if RECORDED_AS[step.kind] == "sold" else 0
+    return sum(tickets.values())
+
+
+def some(tickets: tuple[int, ...]) -> str:
+    """Return ticket numbers in few words."""
     return f"{tickets[0]} to {tickets[-1]}" if len(tickets) > 1 else ", ".join(map(str, tickets)) or "none"

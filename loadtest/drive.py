@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
 
-    from loadtest.client import Scene
     from loadtest.history import Operation
+    from loadtest.scene import Scene
     from loadtest.usage import Meter, Usage
 
 READY_S = 60.0
@@ -143,7 +143,7 @@ def _run_process(  # what is shared goes in one by one
     def record(row: Operation) -> None:
         rows.append(row)
         counts[number] += 1
-        counts[processes + number] += row.outcome in {"unknown", "not done"}
+        counts[processes + number] += row.outcome in {"unknown", "not done"} and row.problem != history.REPLY_LOST
 
     with contextlib.suppress(threading.BrokenBarrierError):
         gate.wait(READY_S)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NOT_SENT = "not sent"
 """The problem of a purchase that was planned and not sent, because the time was over."""
+REPLY_LOST = "ReplyLost"
+"""The problem of a call whose reply its client lost on purpose."""
 
 Kind = Literal["buy", "hold", "confirm", "cancel", "look", "find", "noop"]
 """``find`` asks for an order; it says what was so when that was sold, and so nothing of the event now."""
@@ -29,9 +31,10 @@ Outcome = Literal["done", "refused", "not done", "unknown"]
 class Operation:
     """One call and what came of it.
 
-    ``name`` is unique, and the service records it as the buyer. ``version``, ``count``, ``tickets`` and ``order`` are
-    what the reply stated; a ``confirm`` or a ``cancel`` names its ``order`` itself. Calls with the same ``key`` (an
-    idempotency key) are one purchase that was asked for again.
+    ``name`` is unique, and the service records it as the buyer, unless ``buyer`` says whom. ``version``, ``count``,
+    ``tickets`` and ``order`` are what the reply stated; a ``confirm`` or a ``cancel`` names its ``order`` itself. Calls
+    with the same ``key`` (an idempotency key) are one wish that was asked for again. ``ttl_s`` is how long tickets were
+    to be held.
     """
 
     kind: Kind
@@ -51,14 +54,24 @@ class Operation:
     key: str = ""
     worker: str = ""
     problem: str = ""
+    buyer: str = ""
+    ttl_s: float = 0.0
+
+    @property
+    def recorded_as(self) -> str:
+        """The buyer that the service records."""
+        return self.buyer or self.name
 
 
-Status = Literal["sold", "held", "cancelled", "expired"]
+Status = Literal["sold", "held", "cancelled", "expired", "resized"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the service's journal. ``sold`` for an order that was ``held`` before is its confirmation."""
+    """One line of the service's journal. ``sold`` for an order that was ``held`` before is its confirmation.
+
+    ``resized`` is a change of the event's ``capacity``, and has no order.
+    """
 
     version: int
     order: str
@@ -66,6 +79,7 @@ class Change:
     tickets: tuple[int, ...]
     count: int
     status: Status = "sold"
+    capacity: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +131,15 @@ def load(path: Path) -> list[Operation]:
 def load_journal(path: Path) -> list[Change]:
     """Read the changes in a journal as the service gives it, the opening line left out. Its ``tickets`` are counted."""
     return [
-        Change(row["version"], row["order"], row["buyer"] or "", tuple(row["tickets"]), row["count"], row["status"])
+        Change(
+            row["version"],
+            row.get("order", ""),
+            row.get("buyer") or "",
+            tuple(row.get("tickets", ())),
+            row["count"],
+            row["status"],
+            row.get("capacity", 0) if row["status"] == "resized" else 0,
+        )
         for row in _rows(path)
         if row["version"] > 0
     ]

@@ -22,18 +22,22 @@ def one_for_each(
     """
     alone: list[Operation] = []
     groups: defaultdict[str, list[Operation]] = defaultdict(list)
+    everything = list(everything)
+    # Who asks again with a key gets a refusal again, so no call with that key can have done it.
+    refused = {row.key for row in everything if row.key and row.outcome == "refused"}
     for row in everything:
-        if row.kind in {"cancel", "confirm"} and row.outcome != "refused":
+        if row.kind in {"cancel", "confirm"} and row.outcome != "refused" and row.key not in refused:
             groups[f"{row.kind} {row.order}"].append(row)
         elif row.key:
             groups[f"key {row.key}"].append(row)
         else:
             alone.append(row)
-    alone += [rows[0] for rows in groups.values() if len(rows) == 1]
-    repeated = [rows for rows in groups.values() if len(rows) > 1]
+    single = [rows[0] for rows in groups.values() if len(rows) == 1]
+    alone += [row for row in single if row.recorded_as == row.name]
+    repeated = [rows for rows in groups.values() if len(rows) > 1 or rows[0].recorded_as != rows[0].name]
     buyers = {change.buyer for change in journal or ()} if repeated else set()
     merged = [(_merged(rows, buyers, found), rows) for rows in repeated]
-    names = {row.name: one.name for one, rows in merged for row in rows if row.outcome != "not done"}
+    names = {row.recorded_as: one.name for one, rows in merged for row in rows if row.outcome != "not done"}
     if journal is not None and names:
         journal = [replace(row, buyer=names[row.buyer]) if row.buyer in names else row for row in journal]
     return alone + [one for one, _ in merged], journal
@@ -44,18 +48,19 @@ def _merged(rows: list[Operation], buyers: set[str], found: Found) -> Operation:
     decided = [row for row in rows if row.outcome in {"done", "refused"}]
     for row in decided[1:]:
         if _answer(row) != _answer(decided[0]):
-            sentence = f"{decided[0].name} was answered with version {decided[0].version}, and again with {row.version}"
+            first_time, again = (f"{each.outcome} at version {each.version}" for each in (decided[0], row))
+            sentence = f"{decided[0].name} was answered with {first_time}, and asked again with {again}"
             found.add("double effect", sentence, decided[0].name, row.name)
     # Any call that was not certainly not done may have been the one that did it; if the journal names it, it was.
     possible = [row for row in rows if row.outcome != "not done"]
-    named = [row for row in possible if row.name in buyers]
+    named = [row for row in possible if row.recorded_as in buyers]
     told = (decided or possible or rows)[0]
     first = min(named or possible or rows, key=lambda row: row.called)
     if told.outcome in {"done", "refused"} and told.returned < first.called:
         sentence = f"{told.name} was answered before {first.name}, which did it, was called"
         found.add("reordered", sentence, first.name, told.name, size=first.called - told.returned)
-    return replace(told, called=first.called)
+    return replace(told, called=first.called, buyer="")
 
 
 def _answer(row: Operation) -> tuple[object, ...]:
-    return row.outcome, row.order, row.version, row.count, row.tickets
+    return row.outcome, row.status, row.problem, row.order, row.version, row.count, row.tickets

@@ -1,16 +1,28 @@
-"""The plan: what each client will ask for and when, as a pure function of a shape and a seed."""
+"""The plan: what each client will ask for and when, as a pure function of a shape and a seed.
+
+Which order a client will be given is not known beforehand. So what is to become of an order is planned together with
+it, and the client follows it up when it has the order's identifier.
+"""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from loadtest.history import Kind
+
 Arrivals = Literal["constant", "poisson"]
+Loss = Literal["at once", "unread", "in the middle"]
+"""When a client closes its connection instead of reading the reply: when it has sent its request, which the service
+may not have read yet; when the reply has come; when it has read some bytes of it."""
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+LOSSES_MAX = 2
+"""So many replies to one wish are lost on purpose at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,10 @@ class Plan:
     client opens a new connection after ``orders_per_connection`` purchases: a kept connection stays with one worker,
     and a race between workers would never be seen. What was planned in the first ``warmup_s`` is checked, but not
     measured.
+
+    ``hold_share`` is the part of the orders that begin as a hold, of ``ttl_s``. Where there are holds, every order is
+    given back in the end, so that the scene goes on however long it lasts. ``loss_share`` is the part of the replies
+    that clients lose on purpose; then each call has an idempotency key, and is made again until it is answered.
     """
 
     shape: str
@@ -42,19 +58,31 @@ class Plan:
     warmup_s: float = 0.0
     orders_per_connection: int = 10
     event: str = "default"
+    hold_share: float = 0.0
+    ttl_s: float = 0.0
+    loss_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Purchase:
-    """One purchase to make. ``name`` is unique in the run; the service records it as the buyer.
+class Wish:
+    """One thing to ask for. ``name`` is unique in the run; the service records it as the buyer.
 
-    ``planned`` is when, in nanoseconds from the start; ``None``: when the one before was answered.
+    ``planned`` is when, in nanoseconds from the start; ``None``: when the one before was answered. ``then`` is what to
+    do with the order that comes of it, each ``after_s`` behind the reply; its ``order`` is filled in by then.
+    ``losses`` is how the first replies are lost.
     """
 
+    kind: Kind
     name: str
-    quantity: int
-    partial: bool
-    planned: int | None
+    quantity: int = 0
+    partial: bool = False
+    planned: int | None = None
+    ttl_s: float = 0.0
+    then: tuple[Wish, ...] = ()
+    after_s: float = 0.0
+    order: str = ""
+    keyed: bool = False
+    losses: tuple[Loss, ...] = ()
 
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -85,7 +113,39 @@ SHAPES: dict[str, dict[str, Any]] = {
         "look_first": False,
         "think_s": 0.0,
     },
+    "holds": {
+        "tickets": 300,
+        "clients": 16,
+        "orders": 0,
+        "quantity_max": 4,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.0,
+        "hold_share": 0.7,
+        "ttl_s": 1.0,
+    },
+    "retries": {
+        "tickets": 300,
+        "clients": 16,
+        "orders": 0,
+        "quantity_max": 4,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.0,
+        "hold_share": 0.5,
+        "ttl_s": 3600.0,
+        "loss_share": 0.3,
+    },
 }
+
+FATES = {"confirmed": 3, "given up": 2, "forgotten": 2, "too late": 1, "just in time": 2}
+"""What becomes of holds, and how often. Where holds last longer than the scene, only the first two."""
+SOON_S, LATER_S = 0.3, 1.0
+"""A buyer makes up his mind within the first, and comes back, to cancel, within the second."""
+RACE_S = 0.02
+"""Who confirms or cancels just in time does it so near to the end of the hold, before or after it."""
+AGAIN_SHARE = 0.15
+"""The part of confirmations and cancellations that are asked for a second time."""
 
 WARMUP_SHARE, WARMUP_S_MAX = 0.1, 1.0
 
@@ -98,8 +158,8 @@ def make(shape: str, seed: int, seconds: float, **changes: object) -> Plan:
     return Plan(shape=shape, seed=seed, seconds=seconds, warmup_s=warmup_s, **values)
 
 
-def purchases(plan: Plan, client: int) -> Iterator[Purchase]:
-    """Yield what ``client`` buys, in order; in a closed loop that goes by time, without end."""
+def wishes(plan: Plan, client: int) -> Iterator[Wish]:
+    """Yield the orders that ``client`` wants, one by one; in a closed loop that goes by time, without end."""
     chance = random.Random(f"{plan.seed}/{client}")  # noqa: S311  # repeatable, not secret
     moments = _moments(plan, client) if plan.rate else None
     for number in range(plan.orders) if plan.orders else count():
@@ -107,7 +167,53 @@ def purchases(plan: Plan, client: int) -> Iterator[Purchase]:
         if moments and planned is None:
             return
         quantity = chance.randint(1, plan.quantity_max)
-        yield Purchase(f"client {client} order {number}", quantity, plan.partial, planned)
+        wish = Wish("buy", f"client {client} order {number}", quantity, plan.partial, planned)
+        yield _mixed(plan, wish, chance) if plan.hold_share else wish
+
+
+def _mixed(plan: Plan, wish: Wish, chance: random.Random) -> Wish:
+    """Return ``wish`` as a purchase or a hold, with all that is to become of it."""
+    held = chance.random() < plan.hold_share
+    steps = _fate(plan, chance) if held else [_later("cancel", 0.0, chance)]
+    then: list[Wish] = []
+    for kind, after_s in steps:
+        follow = Wish(kind, f"{wish.name} {kind}", after_s=after_s)
+        then.append(_keyed(plan, follow, chance))
+        if chance.random() < AGAIN_SHARE:
+            then.append(_keyed(plan, replace(follow, name=f"{follow.name} again"), chance))
+    wish = replace(wish, kind="hold", ttl_s=plan.ttl_s) if held else wish
+    return _keyed(plan, replace(wish, then=tuple(then)), chance)
+
+
+def _fate(plan: Plan, chance: random.Random) -> list[tuple[Kind, float]]:
+    """Return what becomes of a hold: what is asked, and how long after the hold was answered."""
+    fates = list(FATES)[: None if plan.ttl_s < plan.seconds else 2]
+    match chance.choices(fates, [FATES[name] for name in fates])[0]:
+        case "confirmed":
+            return [("confirm", chance.uniform(0, SOON_S)), _later("cancel", SOON_S, chance)]
+        case "given up":
+            return [("cancel", chance.uniform(0, SOON_S))]
+        case "too late":
+            return [("confirm", plan.ttl_s + chance.uniform(SOON_S, LATER_S))]
+        case "just in time":
+            kind: Kind = "cancel" if chance.random() < AGAIN_SHARE else "confirm"
+            moment = plan.ttl_s + chance.uniform(-RACE_S, RACE_S)
+            return [(kind, moment), _later("cancel", moment, chance)]
+    return []
+
+
+def _later(kind: Kind, since_s: float, chance: random.Random) -> tuple[Kind, float]:
+    return kind, since_s + chance.uniform(0, LATER_S)
+
+
+def _keyed(plan: Plan, wish: Wish, chance: random.Random) -> Wish:
+    """Return ``wish`` with a key, and with the replies that are lost, where that is the plan."""
+    if not plan.loss_share:
+        return wish
+    losses: list[Loss] = []
+    while len(losses) < LOSSES_MAX and chance.random() < plan.loss_share:
+        losses.append(chance.choice(LOSSES))
+    return replace(wish, keyed=True, losses=tuple(losses))
 
 
 def _moments(plan: Plan, client: int) -> Iterator[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ class Slice:
     """What is measured of a slice: the purchases that were planned in its window, and the orders' passages in it.
 
     The window begins after the warm-up. It ends when the time is over, or at the first refusal, for what comes after
-    the last ticket costs nothing and would be taken for speed. ``returned`` is how many decisions came back in the
+    the last ticket costs nothing and would be taken for speed; not so where tickets come back. All attempts with one
+    idempotency key are one call, from the first to the last. ``returned`` is how many decisions came back in the
     window. ``sales`` and ``usage`` are those of the whole slice, warm-up included. ``clients`` and ``workers`` is how
     many there were, whether or not they got anything; no workers: the service does not name them.
     """
@@ -37,14 +38,15 @@ def cut(
     plan: Plan, operations: Sequence[Operation], passages: Sequence[Passage], usage: Usage | None, workers: int
 ) -> Slice:
     """Return what is to be measured of ``operations``, which are in the order of their calls."""
-    bought = [row for row in operations if row.kind in {"buy", "find", "noop"}]
+    called = [row for row in operations if row.kind != "look"]
+    bought = _asked_once(called) if any(row.key for row in called) else called
     decided = [row for row in bought if row.outcome in {"done", "refused"}]
     first = min((row.planned for row in bought), default=0)
     begin, end = first, max((row.returned for row in decided), default=first)
     measured = bought
     if not plan.orders:
         begin, end = first + int(plan.warmup_s * 1e9), first + int(plan.seconds * 1e9)
-        sold_out = min((row.returned for row in decided if row.outcome == "refused"), default=end)
+        sold_out = min((row.returned for row in decided if row.outcome == "refused" and not plan.hold_share), default=end)
         if sold_out <= begin:  # all was sold before it was warm: better to measure that than refusals alone
             begin = first
         end = min(end, sold_out)
@@ -60,3 +62,12 @@ def cut(
         clients=plan.clients,
         workers=max(workers, len({row.worker for row in decided})) if named else 0,
     )
+
+
+def _asked_once(rows: Sequence[Operation]) -> list[Operation]:
+    """Return the last attempt with each idempotency key as if it had begun with the first; and what has no key."""
+    once: dict[str, Operation] = {}
+    for row in rows:
+        first = once.get(row.key) if row.key else None
+        once[row.key or row.name] = replace(row, planned=first.planned, called=first.called) if first else row
+    return list(once.values())

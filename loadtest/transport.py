@@ -22,9 +22,18 @@ from requests.structures import CaseInsensitiveDict
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from loadtest.plan import Loss
+
+LOST_BYTES = 40
+"""How much a client reads of a reply that it loses in the middle: less than any status line and its headers."""
+
 
 class NeverSent(requests.ConnectionError):
     """The connection was refused before a byte of the request was sent: certainly nothing was done."""
+
+
+class ReplyLost(requests.ConnectionError):
+    """The connection was closed on purpose before the reply was read, so the outcome is unknown."""
 
 
 class LeanAdapter(BaseAdapter):
@@ -50,8 +59,10 @@ class LeanAdapter(BaseAdapter):
         target = f"{url.path}?{url.query}" if url.query else str(url.path)
         try:
             connection.request(str(request.method), target, request.body, dict(request.headers))
-            raw = connection.getresponse()
-            content = raw.read()
+            raw, content = self._read(connection)
+        except ReplyLost:
+            self.close()
+            raise
         except (OSError, http.client.HTTPException) as error:
             self.close()
             failure = requests.ReadTimeout if isinstance(error, TimeoutError) else requests.ConnectionError
@@ -66,6 +77,10 @@ class LeanAdapter(BaseAdapter):
             self._connection.close()
             self._connection = None
 
+    def _read(self, connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, bytes]:
+        raw = connection.getresponse()
+        return raw, raw.read()
+
     def _connected(self, host: str, port: int, timeout: Any) -> http.client.HTTPConnection:  # noqa: ANN401  # as requests has it
         if self._connection is None:
             connection = http.client.HTTPConnection(host, port, timeout=timeout)
@@ -79,11 +94,29 @@ class LeanAdapter(BaseAdapter):
         return self._connection
 
 
-def session() -> requests.Session:
-    """Return a session of one connection that asks nothing twice and takes nothing from the environment."""
+class LosingAdapter(LeanAdapter):
+    """Sends as well, and closes the connection instead of reading the reply."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self._loss = loss
+
+    def _read(self, connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, bytes]:
+        if self._loss == "unread":
+            connection.sock.recv(1, socket.MSG_PEEK)
+        elif self._loss == "in the middle":
+            connection.sock.recv(LOST_BYTES)
+        raise ReplyLost(f"the reply was lost on purpose: {self._loss}")
+
+
+def session(loss: Loss | None = None) -> requests.Session:
+    """Return a session of one connection that asks nothing twice and takes nothing from the environment.
+
+    Where there is a ``loss``, it reads no reply to its end.
+    """
     made = requests.Session()
     made.trust_env = False
-    made.mount("http://", LeanAdapter())
+    made.mount("http://", LosingAdapter(loss) if loss else LeanAdapter())
     return made
 
 

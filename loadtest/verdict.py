@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 Word = Literal["as claimed", "broke its word", "could not tell"]
 
-PROOFS: frozenset[Anomaly] = frozenset({"lost update", "double sale", "oversell", "phantom order", "torn read"})
+PROOFS: frozenset[Anomaly] = frozenset({
+    "lost update", "double sale", "oversell", "phantom order", "double effect", "torn read"
+})  # fmt: skip
 """What nobody else can have caused, and what a mode without exclusion is to be caught at."""
 
 PROMISES = {

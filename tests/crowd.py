@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from loadtest import plan
-from loadtest.client import Scene, be_client
+from loadtest.client import be_client
+from loadtest.scene import Scene
 from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:

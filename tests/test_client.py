@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from loadtest import client, drive, history, plan, transport
-from loadtest.client import Scene
 from loadtest.history import Operation
+from loadtest.scene import Scene
 from loadtest.usage import Meter
 
 if TYPE_CHECKING:

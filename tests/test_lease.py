@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from loadtest import check, client, history, plan, serve, transport
-from loadtest.client import Scene
 from loadtest.history import Operation
+from loadtest.scene import Scene
 from service.mode import Busy, NotWritten
 from service.modes import lease
 from service.outcomes import NoSuchEvent, NoSuchOrder, Sold, SoldOut

@@ -108,7 +108,7 @@ def test_a_plan_is_a_function_of_its_seed() -> None:
     first, again, other = (plan.make("flash-sale", seed, 5.0, quantity_max=5) for seed in (1, 1, 2))
 
     def asked(scene: plan.Plan, client: int) -> list[int]:
-        return [purchase.quantity for purchase in islice(plan.purchases(scene, client), 50)]
+        return [wish.quantity for wish in islice(plan.wishes(scene, client), 50)]
 
     assert asked(first, 3) == asked(again, 3)
     assert asked(first, 3) != asked(other, 3)
@@ -120,7 +120,7 @@ def test_the_blog_shape_is_the_articles_scene() -> None:
     """10 tickets, 20 buyers who look first and then take 1 to 5, or what is left; 0.2 s between read and write."""
     scene = plan.make("blog", 1, 5.0)
     assert (scene.tickets, scene.clients, scene.think_s, scene.look_first) == (10, 20, 0.2, True)
-    bought = [list(plan.purchases(scene, client)) for client in range(scene.clients)]
+    bought = [list(plan.wishes(scene, client)) for client in range(scene.clients)]
     assert all(len(purchases) == 1 and purchases[0].partial for purchases in bought)
     assert all(1 <= purchases[0].quantity <= 5 for purchases in bought)
 
@@ -199,7 +199,7 @@ def test_latency_runs_from_the_planned_moment() -> None:
 def test_constant_arrivals_are_evenly_spaced_and_shared_out(rate: float, clients: int, seconds: float) -> None:
     """All clients together ask every 1/rate seconds up to the end; latency is counted from these moments."""
     scene = plan.make("flash-sale", 1, seconds, rate=rate, clients=clients)
-    moments = sorted(each.planned or 0 for client in range(clients) for each in plan.purchases(scene, client))
+    moments = sorted(each.planned or 0 for client in range(clients) for each in plan.wishes(scene, client))
     assert abs(len(moments) - rate * seconds) <= 1
     assert all(abs(after - before - 1e9 / rate) < 10 for before, after in pairwise(moments))
 
@@ -207,12 +207,12 @@ def test_constant_arrivals_are_evenly_spaced_and_shared_out(rate: float, clients
 def test_poisson_arrivals_have_the_rate_and_are_no_clock() -> None:
     """Exponential gaps: their mean is 1/rate, and their deviation too; the same seed gives the same moments."""
     scene = plan.make("flash-sale", 7, 100.0, rate=100.0, arrivals="poisson")
-    moments = sorted(each.planned or 0 for client in range(16) for each in plan.purchases(scene, client))
+    moments = sorted(each.planned or 0 for client in range(16) for each in plan.wishes(scene, client))
     gaps = [(after - before) / 1e9 for before, after in pairwise(moments)]
     assert fmean(gaps) == pytest.approx(0.01, rel=0.05)
     assert stdev(gaps) == pytest.approx(0.01, rel=0.1)
     again = plan.make("flash-sale", 7, 100.0, rate=100.0, arrivals="poisson")
-    assert [each.planned for each in plan.purchases(again, 3)] == [each.planned for each in plan.purchases(scene, 3)]
+    assert [each.planned for each in plan.wishes(again, 3)] == [each.planned for each in plan.wishes(scene, 3)]
 
 
 def test_fairness_is_jains_index() -> None:
