@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadtest import compare, difference, folder, judge, plan, session
+from loadtest import compare, difference, folder, judge, plan, serve, session
 from loadtest.export import FIGURES
 from loadtest.require import WrongRequirement, parse
 
@@ -34,6 +34,8 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
             self.fail(str(error), param, ctx)
 
 
+TTLS_MIN = 2
+"""So many times as long as a hold lasts a scene in which holds end by themselves, or too few of them do."""
 MODE_NAME = re.compile(r"[a-z0-9_]+")
 
 RUNS = click.option(
@@ -96,8 +98,12 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
     names = list(dict.fromkeys(name.strip() for name in options["modes"].split(",")))
     if not all(MODE_NAME.fullmatch(name) and name != folder.CEILING for name in names):
         raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
-    # Beside a pause that is made on purpose, or at a rate that is planned, a ratio to the ceiling says nothing.
-    ceiling = not scene.think_s and not scene.rate
+    for name in names:
+        if name not in DEFAULT_MODES.split(",") and (why := serve.refusal(name)):
+            raise click.BadParameter(why, param_hint="'--modes'")
+    # Beside a pause that is made on purpose, at a rate that is planned, or where replies are lost and buyers come back
+    # for what they hold, a ratio to the ceiling says nothing.
+    ceiling = not (scene.think_s or scene.rate or scene.hold_share)
 
     def run(place: Path, follow: Follow) -> None:
         for number, name in compare.order(names, options["repeat"], ceiling=ceiling):
@@ -118,6 +124,9 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
 def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click gives them by name
     """Drive and judge a service that is running at URL, through HTTP alone. It buys real tickets there."""
     scene = _scene(options, event=options["event"], think_s=0.0)
+    if scene.holds_end and not options["token"]:
+        sentence = "only the journal says which holds have ended, so this shape needs the admin token"
+        raise click.BadParameter(sentence, param_hint="'--token'")
 
     def run(place: Path, follow: Follow) -> None:
         target = place / "round-1" / "service"
@@ -152,8 +161,15 @@ def differ(first: Path, second: Path) -> None:
 def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
     wanted = {name: options[name] for name in ("clients", "rate", "arrivals")} | changes
     if options["rate"] and plan.SHAPES[options["shape"]]["orders"]:
-        raise click.BadParameter("an open loop needs a shape that goes by time: flash-sale", param_hint="'--rate'")
-    return plan.make(options["shape"], options["seed"], options["seconds"], **wanted)
+        timed = ", ".join(name for name, shape in plan.SHAPES.items() if not shape["orders"])
+        raise click.BadParameter(f"an open loop needs a shape that goes by time: {timed}", param_hint="'--rate'")
+    if options["arrivals"] == "poisson" and not options["rate"]:
+        raise click.BadParameter("only a rate has arrivals: give --rate too", param_hint="'--arrivals'")
+    scene = plan.make(options["shape"], options["seed"], options["seconds"], **wanted)
+    if scene.holds_end and scene.seconds < TTLS_MIN * scene.ttl_s:
+        sentence = f"a hold ends after {scene.ttl_s:g} s: expected {TTLS_MIN * scene.ttl_s:g} or more"
+        raise click.BadParameter(sentence, param_hint="'--seconds'")
+    return scene
 
 
 def _asked(options: dict[str, Any]) -> dict[str, Any]:

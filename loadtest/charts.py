@@ -32,6 +32,8 @@ MARKERS = (
     "m-5 0h10m-5-5v10",
     "m-4-4l8 8m0-8l-8 8",
     "m-4-2l4-3l4 3l-1.5 5h-5z",
+    "m-4.5 0l4.5-3v6z",
+    "m4.5 0l-4.5-3v6z",
 )
 CEILING_MARKER = "m-5 0h10"
 
@@ -128,7 +130,7 @@ def percentiles(key: str, curves: Sequence[Curve], width: float) -> str:
     x_axis(canvas, x, top, bottom, _percent, _apart([level for level in levels if level <= x.high], x))
     y_axis(canvas, y, left, right, duration)
     canvas.text(left, top - 10, "latency", "tick")
-    canvas.text((left + right) / 2, bottom + 34, "part of the purchases that took at most so long", "tick", "middle")
+    canvas.text((left + right) / 2, bottom + 34, "part of the requests that took at most so long", "tick", "middle")
     ends = [(x(len(curve.latencies_ms)), y(curve.latencies_ms[-1])) for curve in known]
     labels = spaced([end for _, end in ends], LABEL_GAP, top, bottom)
     for curve, (end_x, end_y), label_y in zip(known, ends, labels, strict=True):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Words = Callable[[float], str]
 
-SERIES = 8
+SERIES = 10
 """How many looks there are for a mode: a colour, a dash pattern and a marker each."""
 TICKS_MAX = 6
 MS_PER_S = 1e3

@@ -111,6 +111,8 @@ def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, _Ceilin
         measured,
         Conditions(open_loop=bool(recorded[0].plan.rate), alone=recorded[0].alone, failures=tuple(broken)),
     )
+    if not recorded[0].alone and "mode" in word:  # elsewhere, nobody knows the mode beforehand
+        said = replace(said, why=f"its mode is {word['mode']}: {said.why}")
     return Result(mode, claim, said, checked, measured, _ratio(rounds), rounds)
 
 

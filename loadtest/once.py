@@ -37,7 +37,12 @@ def one_for_each(
     repeated = [rows for rows in groups.values() if len(rows) > 1 or rows[0].recorded_as != rows[0].name]
     buyers = {change.buyer for change in journal or ()} if repeated else set()
     merged = [(_merged(rows, buyers, found), rows) for rows in repeated]
-    names = {row.recorded_as: one.name for one, rows in merged for row in rows if row.outcome != "not done"}
+    names = {
+        row.recorded_as: one.name
+        for one, rows in merged
+        for row in rows
+        if row.outcome != "not done" or one.outcome == "not done"
+    }
     if journal is not None and names:
         journal = [replace(row, buyer=names[row.buyer]) if row.buyer in names else row for row in journal]
     return alone + [one for one, _ in merged], journal

@@ -35,9 +35,11 @@ OPEN_GROUPS = 3
 
 KINDS = {
     "sold": "sold",
-    "refused": "refused: sold out",
+    "changed": "held, confirmed or cancelled",
+    "refused": "refused: sold out, or the order had ended",
     "not done": "certainly not done: an error, or no connection",
     "unknown": "unknown: may have happened or not",
+    "lost": "the reply was lost on purpose",
     "look": "asked for the count",
 }
 """What came of an operation, in words."""

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from loadtest import charts, folder, lanes, timelines
 from loadtest.charts import NARROW, WIDE, Compared, Curve
+from loadtest.conservation import owned
 from loadtest.judge import QUIET_PAIRS_MIN
 from loadtest.measure import latencies
 
@@ -120,7 +121,7 @@ def panels(seen: Sequence[Seen]) -> dict[str, list[Panel]]:
     for each in seen:
         mode, rows, look = each.result.mode, each.first.operations, charts.look(each.series)
         start, number = each.first.start.count, each.series
-        sold = sum(len(row.tickets) for row in rows if row.kind == "buy" and row.outcome == "done")
+        sold = owned(rows)
         drawn = {
             "tickets": (
                 timelines.tickets(f"tickets-{number}", look, rows, start, each.time, lowest),

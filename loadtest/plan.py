@@ -38,8 +38,9 @@ class Plan:
     and a race between workers would never be seen. What was planned in the first ``warmup_s`` is checked, but not
     measured.
 
-    ``hold_share`` is the part of the orders that begin as a hold, of ``ttl_s``. Where there are holds, every order is
-    given back in the end, so that the scene goes on however long it lasts. ``loss_share`` is the part of the replies
+    ``hold_share`` is the part of the orders that begin as a hold, of ``ttl_s``; ``holds_end`` lets some of them end by
+    themselves. Where there are holds, every order is given back in the end, so that the scene goes on however long it
+    lasts. ``loss_share`` is the part of the replies
     that clients lose on purpose; then each call has an idempotency key, and is made again until it is answered.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     event: str = "default"
     hold_share: float = 0.0
     ttl_s: float = 0.0
+    holds_end: bool = False
     loss_share: float = 0.0
 
 
@@ -123,6 +125,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "think_s": 0.0,
         "hold_share": 0.7,
         "ttl_s": 1.0,
+        "holds_end": True,
     },
     "retries": {
         "tickets": 300,
@@ -139,7 +142,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 FATES = {"confirmed": 3, "given up": 2, "forgotten": 2, "too late": 1, "just in time": 2}
-"""What becomes of holds, and how often. Where holds last longer than the scene, only the first two."""
+"""What becomes of holds, and how often. Where none is to end by itself, only the first two."""
 SOON_S, LATER_S = 0.3, 1.0
 """A buyer makes up his mind within the first, and comes back, to cancel, within the second."""
 RACE_S = 0.02
@@ -187,12 +190,15 @@ def _mixed(plan: Plan, wish: Wish, chance: random.Random) -> Wish:
 
 def _fate(plan: Plan, chance: random.Random) -> list[tuple[Kind, float]]:
     """Return what becomes of a hold: what is asked, and how long after the hold was answered."""
-    fates = list(FATES)[: None if plan.ttl_s < plan.seconds else 2]
+    fates = list(FATES)[: None if plan.holds_end else 2]
     match chance.choices(fates, [FATES[name] for name in fates])[0]:
         case "confirmed":
             return [("confirm", chance.uniform(0, SOON_S)), _later("cancel", SOON_S, chance)]
         case "given up":
-            return [("cancel", chance.uniform(0, SOON_S))]
+            moment = chance.uniform(0, SOON_S)
+            # Some think better of it when it is too late.
+            regret: list[tuple[Kind, float]] = [("confirm", moment)] if chance.random() < AGAIN_SHARE else []
+            return [("cancel", moment), *regret]
         case "too late":
             return [("confirm", plan.ttl_s + chance.uniform(SOON_S, LATER_S))]
         case "just in time":

@@ -145,7 +145,7 @@ def warnings(results: Sequence[Result], ceiling: Measured | None) -> list[str]:
             used = f"{measured.cost.client_share:.0%}"
             lines.append(f"{name}: the machine was full, and the load generator took {used} of it")
         if measured.errors:
-            lines.append(f"{name}: {measured.errors} purchases got no answer or an error, and are in no percentile")
+            lines.append(f"{name}: {measured.errors} requests got no answer or an error, and are in no percentile")
         if measured.cost.quiet is False:
             lines.append(f"{name}: other processes were busy (up to {measured.cost.other_cores:.2f} processors)")
     return lines

@@ -55,6 +55,6 @@ class Scene:
         event = self.events[turn % len(self.events)] if self.events else self.plan.event
         path = "noop" if self.noop else f"events/{event}/{'holds' if wish.kind == 'hold' else 'buy'}"
         asked: dict[str, object] = {"quantity": wish.quantity, "partial": wish.partial, "buyer": wish.name}
-        asked |= {"ttl_s": wish.ttl_s} if wish.kind == "hold" else {}
+        asked |= {"ttl_s": wish.ttl_s} if wish.kind == "hold" and not self.noop else {}
         headers["Content-Type"] = "application/json"
         return requests.Request("POST", f"{self.url}/{path}", data=json.dumps(asked), headers=headers)

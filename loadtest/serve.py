@@ -10,15 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 READY_S = 30.0
 STOP_S = 60.0
@@ -66,6 +67,16 @@ def service(folder: Path, flags: dict[str, object], program: str = "service") ->
             yield started
         finally:
             _stop(process)
+
+
+def refusal(mode: str) -> str:
+    """Return why the service does not start in ``mode``, in its own words; nothing if it does."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with service(Path(folder), {"mode": mode, "workers": 1}):
+                return ""
+        except NotServed as error:
+            return str(error)
 
 
 def _wait_until_ready(started: Service, log: Path) -> None:

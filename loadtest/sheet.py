@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Sales": {
-        "decided": ("purchases decided (sold or sold out)", "count"),
-        "errors": ("purchases without an answer, or with an error", "count"),
+        "decided": ("requests decided (done or refused)", "count"),
+        "errors": ("requests without an answer, or with an error", "count"),
         "sold": ("tickets that buyers were told they own", "count"),
         "left": ("tickets left at the end, by the service", "count"),
         "anomalies": ("anomalies found", "count"),
     },
     "Speed": {
-        "requests_per_s": ("purchases decided per second", "number"),
+        "requests_per_s": ("requests decided per second", "number"),
         "ratio": ("the same, as a part of the ceiling", "number"),
     },
-    "How long a purchase took": {
+    "How long a request took": {
         "p50_ms": ("half of them at most", "ms"),
         "p90_ms": ("90 % at most", "ms"),
         "p99_ms": ("99 % at most", "ms"),
@@ -29,18 +29,18 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "late_share": ("part that was sent late", "share"),
     },
     "Contention": {
-        "overlapping": ("purchases that overlapped another", "count"),
+        "overlapping": ("requests that overlapped another", "count"),
         "inside_max": ("under way at once, at most", "count"),
         "workers": ("workers that answered", "count"),
         "busiest_share": ("part that the busiest worker answered", "share"),
     },
     "Fairness": {
         "by_client.jain": ("Jain index over clients (1: all alike)", "number"),
-        "by_client.least": ("fewest purchases of a client", "count"),
-        "by_client.most": ("most purchases of a client", "count"),
+        "by_client.least": ("fewest requests of a client", "count"),
+        "by_client.most": ("most requests of a client", "count"),
         "by_worker.jain": ("Jain index over workers", "number"),
-        "by_worker.least": ("fewest purchases of a worker", "count"),
-        "by_worker.most": ("most purchases of a worker", "count"),
+        "by_worker.least": ("fewest requests of a worker", "count"),
+        "by_worker.most": ("most requests of a worker", "count"),
     },
     "Inside the service (medians, from the trace)": {
         "inside.wait_ms": ("waiting to be let in", "ms"),

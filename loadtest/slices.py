@@ -46,7 +46,9 @@ def cut(
     measured = bought
     if not plan.orders:
         begin, end = first + int(plan.warmup_s * 1e9), first + int(plan.seconds * 1e9)
-        sold_out = min((row.returned for row in decided if row.outcome == "refused" and not plan.hold_share), default=end)
+        sold_out = min(
+            (row.returned for row in decided if row.outcome == "refused" and not plan.hold_share), default=end
+        )
         if sold_out <= begin:  # all was sold before it was warm: better to measure that than refusals alone
             begin = first
         end = min(end, sold_out)

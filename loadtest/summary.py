@@ -48,6 +48,7 @@ def scene(plan: Plan, tickets: int, workers: int | None, modes: int, rounds: int
             f"{plan.clients:,} buyers came to {stock}. Each asked for {amount}, and again as soon as it was answered,"
         )
         words += f" for {plan.seconds:g} s."
+    words += _after(plan)
     if plan.think_s:
         words += f" Between reading and writing, the service paused for {plan.think_s:g} s on purpose, so that orders"
         words += " that are not kept apart collide."
@@ -55,6 +56,21 @@ def scene(plan: Plan, tickets: int, workers: int | None, modes: int, rounds: int
     if modes > 1:
         return f"{words} It was run in {number(modes)} modes, one after the other{times}, each time with a fresh store."
     return f"{words} It was run{times}{', each' * (rounds > 1)} with a fresh store."
+
+
+def _after(plan: Plan) -> str:
+    """Return what buyers did with their orders, and what befell their replies."""
+    words = ""
+    if plan.hold_share:
+        end = " or let it end" if plan.holds_end else ""
+        words = f" About {plan.hold_share:.0%} of the orders began as a hold of {plan.ttl_s:g} s, which its buyer"
+        words += f" confirmed, cancelled{end}; what was bought was given back later."
+    if plan.loss_share:
+        words += (
+            f" About {plan.loss_share:.0%} of the replies were lost on purpose, and their buyers asked again with the"
+        )
+        words += " same idempotency key until they were answered."
+    return words
 
 
 def outcome(results: Sequence[Result]) -> list[str]:
@@ -81,7 +97,7 @@ def _fared(group: Sequence[Result], reach: str, word: str, *, caught: bool) -> s
         return f"{claim}, and broke that promise: {_anomalies(group)}."
     if word == "as claimed":
         decided = sum(result.measured.decided for result in group if result.measured)
-        return f"{claim}, and kept that: nothing was wrong with {decided:,} purchases."
+        return f"{claim}, and kept that: nothing was wrong with {decided:,} requests."
     return f"{claim}, should have been caught, and {'were' if several else 'was'} not."
 
 

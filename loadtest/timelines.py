@@ -10,8 +10,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.conservation import CHANGING
+from loadtest.conservation import CHANGING, RECORDED_AS
 from loadtest.drawing import Canvas, clock, coordinate, duration, linear, logarithmic, staircase, whole, x_axis, y_axis
+from loadtest.history import REPLY_LOST
 from loadtest.thin import envelope, notable, spread
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ SHAPES = {
     "not done": "m0-3.5l3.5 6h-7z",
     "unknown": "m-3-3l6 6m0-6l-6 6",
     "look": "m-3 0h6m-3-3v6",
+    "changed": "m0-3l3 3l-3 3l-3-3z",
+    "lost": "m-3 0h6",
 }
 """How an operation is drawn, by what came of it. A dot is a line without length that has round ends."""
 
@@ -77,8 +80,8 @@ def stretch(operations: Sequence[Operation], faults: Sequence[tuple[str, int, in
 def kind(row: Operation) -> str:
     """Return what an operation is drawn as: a name of ``SHAPES``."""
     if row.outcome == "done":
-        return "look" if row.kind == "look" else "sold"
-    return row.outcome
+        return row.kind if row.kind == "look" else "changed" if row.kind in {"hold", "confirm", "cancel"} else "sold"
+    return "lost" if row.problem == REPLY_LOST else row.outcome
 
 
 def shade(canvas: Canvas, shades: Sequence[Shade], x: Scale, top: float, bottom: float) -> None:
@@ -101,13 +104,24 @@ def _time(canvas: Canvas, time: Stretch, top: float, bottom: float) -> Scale:
 
 
 def owed(operations: Sequence[Operation], start: int) -> list[tuple[int, int]]:
-    """Return (when, how many tickets buyers were not yet promised), from ``start`` on; below 0 is oversold."""
-    left, points = start, []
+    """Return (when, how many tickets buyers were not yet promised), from ``start`` on; below 0 is oversold.
+
+    A hold promises its tickets until its time is over, unless it was confirmed or cancelled before.
+    """
+    ended = {row.order for row in operations if row.kind in {"confirm", "cancel"} and row.outcome == "done"}
+    told: dict[tuple[str, str], tuple[int, int]] = {}
     for row in sorted(operations, key=lambda row: row.returned):
-        change = CHANGING.get(row.kind, 0) * len(row.tickets) if row.outcome == "done" else 0
-        if change:
-            left += change
-            points.append((row.returned, left))
+        if row.outcome == "done" and CHANGING.get(row.kind) and row.tickets:
+            made = (row.returned, CHANGING[row.kind] * len(row.tickets))
+            told.setdefault((row.order, RECORDED_AS[row.kind]), made)  # who asks again is told of the same change again
+            if row.ttl_s and row.order not in ended:
+                over = (row.returned + int(row.ttl_s * 1e9), len(row.tickets))
+                told.setdefault((row.order, RECORDED_AS["expire"]), over)
+    last = max((row.returned for row in operations), default=0)
+    left, points = start, []
+    for when, change in sorted(told.values()):
+        left += change
+        points += [(when, left)] if when <= last else []
     return points
 
 

@@ -32,13 +32,13 @@ PROMISES = {
 """What a claim's reach means."""
 
 OVERLAPPING_SHARE_MIN = 0.2
-"""Below this share of purchases that overlapped another one, a clean history proves nothing."""
+"""Below this share of requests that overlapped another one, a clean history proves nothing."""
 BUSIEST_SHARE_MAX = 0.9
-"""Above this share of purchases answered by one worker, several workers were not put to the test."""
+"""Above this share of requests answered by one worker, several workers were not put to the test."""
 ERRORS_SHARE_MAX = 0.1
-"""Above this share of purchases without an answer, too little is known to call a clean history clean."""
+"""Above this share of requests without an answer, too little is known to call a clean history clean."""
 LATE_SHARE_MAX = 0.1
-"""Above this share of purchases that were sent late, an open loop was none: its clients were all still busy."""
+"""Above this share of requests that were sent late, an open loop was none: its clients were all still busy."""
 
 EXIT_CODES: dict[Word, int] = {"as claimed": 0, "broke its word": 1, "could not tell": 2}
 
@@ -85,7 +85,7 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     if doubt:
         return Verdict("could not tell", doubt)
     if safe:
-        return Verdict("as claimed", f"{told} nothing was wrong, and {measured.decided} purchases were measured")
+        return Verdict("as claimed", f"{told} nothing was wrong, and {measured.decided} requests were measured")
     return Verdict("broke its word", f"{told} it should have been caught, and was not")
 
 
@@ -93,21 +93,21 @@ def _doubt(workers: int, checked: Checked, measured: Measured, conditions: Condi
     """Return why a history without findings proves nothing, or nothing if it does."""
     if conditions.failures:
         return conditions.failures[0]
-    purchases = measured.decided + measured.errors
+    asked = measured.decided + measured.errors
     doubts = {
-        f"{measured.late_share:.0%} of the purchases were sent late, or not at all: clients or service could not keep "
+        f"{measured.late_share:.0%} of the requests were sent late, or not at all: clients or service could not keep "
         "up with the rate that was planned": conditions.open_loop and measured.late_share > LATE_SHARE_MAX,
-        f"{measured.errors} of {purchases} purchases got no answer or an error": (
-            measured.errors > ERRORS_SHARE_MAX * purchases
+        f"{measured.errors} of {asked} requests got no answer or an error": (
+            measured.errors > ERRORS_SHARE_MAX * asked
         ),
-        f"{measured.overlapping} of {measured.decided} purchases overlapped another: too little contention to prove "
+        f"{measured.overlapping} of {measured.decided} requests overlapped another: too little contention to prove "
         "anything": measured.overlapping < max(2, OVERLAPPING_SHARE_MIN * measured.decided),
-        "no sale was made while another purchase was under way: refusals alone prove nothing": (
+        "no sale was made while another request was under way: refusals alone prove nothing": (
             not measured.contended_sales
         ),
         "the service does not name its workers, so nobody knows how many were put to the test: start it with "
         "--harness true": workers > 1 and not measured.workers,
-        f"one worker answered {measured.busiest_share:.0%} of the purchases: the others were not put to the test": (
+        f"one worker answered {measured.busiest_share:.0%} of the requests: the others were not put to the test": (
             workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX
         ),
         "the count at the end could not be read, so the sum could not be checked": checked.left is None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tests.counter_simulator import CAPACITY, Reply
+from tests.counter_simulator import CAPACITY, TTL_STEPS, Reply
 from tests.ticket_server import BUSY, PATIENCE, Decision, Document, Server
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class CachedLook(Server):
 class TwiceOnRetry(Server):
     """The key is ignored: who asks again, because the reply was lost, buys again."""
 
-    def question(self, call: Call) -> str:
-        return "" if call.key else super().question(call)
+    def questions(self, call: Call, document: Document) -> list[str]:
+        return super().questions(replace(call, key=""), document)
 
 
 class StaleSoldOut(Server):
@@ -214,8 +214,8 @@ class ExpiredConfirmed(Server):
 class CancelledTwice(Server):
     """An order that is cancelled again gives its tickets back again."""
 
-    def question(self, call: Call) -> str:
-        return "" if call.kind == "cancel" else super().question(call)
+    def questions(self, call: Call, document: Document) -> list[str]:
+        return [] if call.kind == "cancel" else super().questions(call, document)
 
     def may_follow(self, call: Call, document: Document) -> bool:
         status, _ = document.orders.get(call.order, ("", ()))
@@ -235,3 +235,78 @@ class TicketKept(Server):
             replace(decision.reply, count=count),
             replace(decision.change, count=count),
         )
+
+
+class OtherAnswer(Server):
+    """Who asks again with the same key is told of the order as it was, and of the event as it is now."""
+
+    def decide(self, document: Document, call: Call) -> Decision:
+        decision = super().decide(document, call)
+        if call.key in document.answers:
+            now = replace(decision.reply, version=document.version, count=document.count)
+            return replace(decision, reply=now)
+        return decision
+
+
+class LateConfirmed(Server):
+    """A hold is confirmed after its time, as long as the broom has not come by."""
+
+    def overdue(self, document: Document, order: str, call: Call | None = None) -> bool:
+        return call is None and super().overdue(document, order)
+
+
+class SweptTooEarly(Server):
+    """The broom ends a hold when a third of its time is over."""
+
+    def overdue(self, document: Document, order: str, call: Call | None = None) -> bool:
+        status, _ = document.orders.get(order, ("", ()))
+        early = status == "held" and document.ends[order] - 2 * TTL_STEPS // 3 <= self.world.now
+        return early if call is None else super().overdue(document, order, call)
+
+
+class BothWin(Server):
+    """The broom looks for a hold before it has the lock, and ends it though it has been confirmed meanwhile."""
+
+    def expire(self) -> Steps:
+        before = yield from self.read()
+        over = [order for order in before.orders if self.nearly_over(before, order)] if before else []
+        lock = self.lock_of(None)
+        if not (yield from self.locked(lock)):
+            return
+        document = yield from self.read()
+        if document and over:
+            yield from self.write(self.given_back(document, over[0], "expired", None))
+        self.unlock(lock)
+
+    def nearly_over(self, document: Document, order: str) -> bool:
+        """Tell whether a hold will be over by the time that the lock can be had."""
+        status, _ = document.orders[order]
+        return status == "held" and document.ends[order] <= self.world.now + PATIENCE
+
+
+class HeldSold(Server):
+    """Tickets that are only held are sold to others."""
+
+    def numbers(self, document: Document, quantity: int) -> tuple[int, ...]:
+        held = [ticket for status, tickets in document.orders.values() if status == "held" for ticket in tickets]
+        return (*held, *super().numbers(document, quantity))[:quantity]
+
+
+class NumberKept(Server):
+    """A cancelled ticket is counted as free, but its number is kept, so that a new one must be made up."""
+
+    def given_back(self, document: Document, order: str, status: Status, call: Call | None) -> Decision:
+        decision = super().given_back(document, order, status, call)
+        if status != "cancelled":
+            return decision
+        return replace(decision, document=replace(decision.document, free=document.free))
+
+
+class LiveRefused(Server):
+    """One confirmation in three is refused as too late, although the hold is live."""
+
+    def decide(self, document: Document, call: Call) -> Decision:
+        status, _ = document.orders.get(call.order, ("", ()))
+        if call.kind == "confirm" and status == "held" and self.world.luck(0.3):
+            return Decision(document, Reply(409, document.version, document.count, problem="hold-expired"))
+        return super().decide(document, call)

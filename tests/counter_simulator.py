@@ -28,6 +28,10 @@ CLIENTS = 4
 TURNS = 6
 TRIES = 3
 LONGEST_RUN = 100_000
+STEP_S = 0.1
+"""How long a step takes, on everybody's clock."""
+TTL_STEPS = 150
+"""How long tickets are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Call:
     partial: bool = False
     order: str = ""
     key: str = ""
+    buyer: str = ""
     reply: Reply | None = None
 
 
@@ -68,7 +73,7 @@ class Serves(Protocol):
         """Answer a look."""
 
     def expire(self) -> Steps:
-        """Let the oldest hold expire."""
+        """Let a hold end whose time is over."""
 
 
 @dataclass(slots=True)
@@ -118,18 +123,20 @@ class Client:
             wish = self._wish(f"client {self.number} turn {turn}")
             for attempt in range(TRIES):
                 call = Call(
-                    wish.kind, f"{wish.name} try {attempt}", self.world.below(2),
-                    wish.quantity, wish.partial, wish.order, wish.key,
+                    wish.kind, f"{wish.name} try {attempt + 1}" if attempt else wish.name, self.world.below(2),
+                    wish.quantity, wish.partial, wish.order, wish.key, wish.name,
                 )  # fmt: skip
                 yield from self._ask(call)
-                if call.reply and call.reply.status < 500:
+                status = call.reply.status if call.reply else 0
+                if status < 500 or (status == 503 and self.world.luck(0.5)):
                     break
             yield
 
     def _wish(self, name: str) -> Call:
         if self.orders and self.world.luck(0.5):
             kinds: tuple[Kind, ...] = ("confirm", "cancel")
-            return Call(self.world.one_of(kinds), name, 0, order=self.world.one_of(self.orders))
+            key = f"key of {name}" if self.world.luck(0.5) else ""
+            return Call(self.world.one_of(kinds), name, 0, order=self.world.one_of(self.orders), key=key)
         if self.world.luck(0.25):
             return Call("look", name, 0)
         more: tuple[Kind, ...] = ("buy", "hold")
@@ -151,11 +158,17 @@ class Client:
             self.orders.append(reply.order)
         self.world.operations.append(
             Operation(
-                call.kind, call.name, self.number, called, called, self.world.now, outcome(reply.status), reply.status,
-                call.quantity, call.partial, reply.version, reply.count, reply.tickets, call.order or reply.order,
-                call.key, f"process {call.process}", reply.problem,
+                call.kind, call.name, self.number, at(called), at(called), at(self.world.now),
+                outcome(reply.status), reply.status, call.quantity, call.partial, reply.version, reply.count,
+                reply.tickets, call.order or reply.order, call.key, f"process {call.process}", reply.problem,
+                call.buyer, TTL_STEPS * STEP_S if call.kind == "hold" else 0.0,
             )
         )  # fmt: skip
+
+
+def at(step: int) -> int:
+    """Return the moment of a step in nanoseconds."""
+    return int(step * STEP_S * 1e9)
 
 
 def broom(server: Serves) -> Steps:
@@ -187,7 +200,7 @@ def _last_look(world: World, server: Serves) -> Steps:
     told = (reply.version, reply.count)
     world.operations.append(
         Operation(
-            "look", "last", CLIENTS, called, called, world.now + 1, outcome(reply.status), reply.status,
+            "look", "last", CLIENTS, at(called), at(called), at(world.now + 1), outcome(reply.status), reply.status,
             version=told[0], count=told[1],
         )
     )  # fmt: skip

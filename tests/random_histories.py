@@ -1,7 +1,7 @@
 """Random small histories: a counter is run at random moments between call and return, by the rule or not quite.
 
 What the check documents is kept to: one event, all of whose tickets are there at the start; every definite reply states
-a version and a count; refused are ``buy`` and ``hold`` only; holds expire only where there is a journal to say so.
+a version and a count; holds expire, and who confirms or cancels is refused, only where there is a journal to say why.
 """
 
 from __future__ import annotations
@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from loadtest.history import Change, Operation
+from loadtest.history import Change, Kind, Operation
 
 if TYPE_CHECKING:
     from random import Random
 
-    from loadtest.history import Kind, Outcome, Status
+    from loadtest.history import Outcome, Status
+
+
+KINDS: tuple[Kind, ...] = ("buy", "buy", "buy", "hold", "hold", "look", "confirm", "cancel", "cancel")
+FATEFUL: tuple[Kind, ...] = ("hold", "confirm", "confirm", "cancel")
 
 
 @dataclass(slots=True)
@@ -44,6 +48,7 @@ class Counter:
     capacity: int
     version: int
     sloppy: float
+    recorded: bool = True
     journal: list[Change] = field(default_factory=list)
     orders: dict[str, Order] = field(default_factory=dict)
     answers: dict[str, Operation] = field(default_factory=dict)
@@ -55,13 +60,19 @@ class Counter:
 
     def answer(self, asked: Operation) -> Operation:
         """Return ``asked`` with the answer to it, if it can be answered at all; else a look."""
-        again = f"{asked.kind} {asked.order}" if asked.kind in {"confirm", "cancel"} else asked.key
-        if again in self.answers and not self.slips():
-            first = self.answers[again]
-            return replace(first, name=asked.name, client=asked.client, called=asked.called, returned=asked.returned)
+        order = self.orders.get(asked.order)
+        became = (asked.kind, order.status if order else "")
+        again = f"{asked.kind} {asked.order}" if became in {("confirm", "sold"), ("cancel", "cancelled")} else ""
+        for question in (asked.key, again):
+            if question in self.answers and not self.slips():
+                first = self.answers[question]
+                return replace(
+                    first, name=asked.name, client=asked.client, called=asked.called, returned=asked.returned
+                )
         told = self._decided(asked)
-        if again and told.kind != "look":
-            self.answers[again] = told
+        if told.kind != "look":
+            made = f"{asked.kind} {asked.order}" if asked.order and told.outcome == "done" else ""
+            self.answers |= {question: told for question in (asked.key, made) if question}
         return told
 
     def _decided(self, asked: Operation) -> Operation:
@@ -69,6 +80,10 @@ class Counter:
             return self._take(asked)
         order = self.orders.get(asked.order)
         fits = order and order.status in ({"held"} if asked.kind == "confirm" else {"held", "sold"})
+        reason = {"expired": "hold-expired", "cancelled": "order-cancelled"}.get(order.status, "") if order else ""
+        if reason and asked.kind != "look" and self.recorded and not self.slips():
+            told = replace(asked, version=self.version, count=self.count)
+            return replace(told, outcome="refused", status=409, problem=reason)
         if asked.kind == "look" or not order or not (fits or self.slips()):
             return replace(asked, kind="look", outcome="done", version=self.version, count=self.count, key="", order="")
         status: Status = "sold" if asked.kind == "confirm" else "cancelled"
@@ -114,7 +129,9 @@ def generate(chance: Random, sloppy: float) -> History:
     """Return a history of 1 to 8 calls by 1 to 4 clients, made by a counter that is right if ``sloppy`` is 0."""
     capacity, start = chance.randint(1, 5), chance.choice((0, 0, 3))
     recorded = chance.random() < 0.6
-    counter = Counter(chance, capacity, start, sloppy, count=capacity)
+    # In some histories few orders are made, and much becomes of them.
+    fateful = recorded and chance.random() < 0.4
+    counter = Counter(chance, capacity, start, sloppy, recorded, count=capacity)
     # Without a journal the check is exact where unknown outcomes are alike. One history in eight has them unlike.
     alike = (
         None if recorded or chance.random() < 0.12 else (chance.choice(("buy", "hold")), chance.randint(1, 2), False)
@@ -122,10 +139,10 @@ def generate(chance: Random, sloppy: float) -> History:
     operations: list[Operation] = []
     keyed: list[Operation] = []
     for call in _moments(chance):
-        while recorded and chance.random() < 0.15:
+        while recorded and chance.random() < (0.3 if fateful else 0.15):
             counter.expire()
         seen = (counter.version, counter.count)
-        operations.append(_told(chance, _asked(chance, call, counter, keyed), counter, alike))
+        operations.append(_told(chance, _asked(chance, call, counter, keyed, fateful=fateful), counter, alike))
     history = History(capacity, start, operations, counter.journal if recorded else None)
     if chance.random() < 0.5:
         # What may have happened may have happened after the last look too.
@@ -152,19 +169,24 @@ def _moments(chance: Random) -> list[Operation]:
     return [call for _, call in sorted(moments, key=lambda moment: moment[0])]
 
 
-def _asked(chance: Random, call: Operation, counter: Counter, keyed: list[Operation]) -> Operation:
+def _asked(chance: Random, call: Operation, counter: Counter, keyed: list[Operation], *, fateful: bool) -> Operation:
     """Return what is asked for: something new, or what was asked for before, with its key."""
-    if keyed and chance.random() < 0.3:
+    if keyed and chance.random() < (0.5 if fateful else 0.3):
         first = chance.choice(keyed)
         return replace(first, name=call.name, client=call.client, called=call.called, returned=call.returned)
-    kinds: tuple[Kind, ...] = ("buy", "buy", "buy", "hold", "hold", "look", "confirm", "cancel", "cancel")
-    kind = chance.choice(kinds)
+    kind = chance.choice(FATEFUL if fateful else KINDS)
     if kind == "look":
         return call
     if kind in {"confirm", "cancel"}:
-        orders = [name for name, order in counter.orders.items() if kind == "cancel" or order.status == "held"]
-        key = f"key of {call.name}" if chance.random() < 0.2 else ""
-        return replace(call, kind=kind, order=chance.choice(orders), key=key) if orders else call
+        ended = chance.random() < (0.7 if fateful else 0.3)
+        orders = [name for name, order in counter.orders.items() if ended or kind == "cancel" or order.status == "held"]
+        if not orders:
+            return call
+        asked = replace(call, kind=kind, order=chance.choice(orders))
+        if chance.random() < (0.6 if fateful else 0.2):
+            asked = replace(asked, key=f"key of {call.name}")
+            keyed.append(asked)
+        return asked
     asked = replace(call, kind=kind, quantity=chance.randint(1, 3), partial=chance.random() < 0.3)
     if chance.random() < 0.35:
         asked = replace(asked, key=f"key of {call.name}")

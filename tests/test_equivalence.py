@@ -60,6 +60,8 @@ def _otherwise(row: Operation, chance: Random, capacity: int) -> Operation:  # n
             return replace(row, problem="torn-read")
         case 7 if row.quantity and not row.key:
             return replace(row, quantity=max(1, row.quantity + step), partial=chance.random() < 0.3)
+        case 8 if row.problem:
+            return replace(row, problem=chance.choice(("hold-expired", "order-cancelled")))
     shift = chance.randint(-12, 12)
     return replace(row, called=row.called + shift, returned=row.returned + shift)
 

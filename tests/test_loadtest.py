@@ -107,7 +107,7 @@ def test_a_run_without_contention_proves_nothing(tmp_path: Path) -> None:
     """One buyer alone: exit 2, and why."""
     ended = loadtest(tmp_path / "runs", "compare", "--modes", "file_lock", "--clients", "1", "--workers", "2")
     assert ended.returncode == 2
-    assert "could not tell (0 of 1 purchases overlapped another" in " ".join(ended.stdout.split())
+    assert "could not tell (0 of 1 requests overlapped another" in " ".join(ended.stdout.split())
 
 
 def test_one_worker_alone_is_within_the_reach_of_threads(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_verdict_says_why() -> None:
         verdict(Claimed("nowhere", 4), CAUGHT, BUSY, ALONE).why
         == "promises nothing; in 4 processes it was caught: lost update x 3"
     )
-    assert "0 of 20 purchases overlapped" in verdict(Claimed("processes", 4), CLEAN, QUIET, ALONE).why
+    assert "0 of 20 requests overlapped" in verdict(Claimed("processes", 4), CLEAN, QUIET, ALONE).why
     assert "one worker answered 100%" in verdict(Claimed("processes", 4), CLEAN, ONE_SIDED, ALONE).why
 
 

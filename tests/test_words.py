@@ -39,7 +39,7 @@ def test_the_sheet_keeps_exact_figures_and_shows_those_it_does_not_know() -> Non
     assert float(entries["a.p99_ms"].exact) == 1 / 3
     assert entries["a.p99_ms"].shown == "0.333 ms"
     assert (entries["b.p99_ms"].exact, entries["a.brand_new"].shown) == ("", "2")
-    assert list(groups) == ["How long a purchase took", sheet.OTHER]
+    assert list(groups) == ["How long a request took", sheet.OTHER]
 
 
 def test_the_summary_says_what_was_run_and_how_it_went() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from loadtest.history import Change
-from tests.counter_simulator import CAPACITY, Reply
+from tests.counter_simulator import CAPACITY, TTL_STEPS, Reply
 
 if TYPE_CHECKING:
     from loadtest.history import Status
@@ -25,6 +26,7 @@ class Document:
     count: int = CAPACITY
     free: tuple[int, ...] = tuple(range(1, CAPACITY + 1))
     orders: dict[str, tuple[Status, tuple[int, ...]]] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
     answers: dict[str, Reply] = field(default_factory=dict)
 
 
@@ -75,15 +77,20 @@ class Server:
         self.reply(call, Reply(200, document.version, document.count) if document else TORN)
 
     def expire(self) -> Steps:
-        """Let the oldest hold expire."""
+        """Let a hold end whose time is over."""
         lock = self.lock_of(None)
         if not (yield from self.locked(lock)):
             return
         document = yield from self.read()
-        held = [order for order, (status, _) in document.orders.items() if status == "held"] if document else []
-        if document and held:
-            yield from self.write(self.given_back(document, held[0], "expired", None))
+        over = [order for order in document.orders if self.overdue(document, order)] if document else []
+        if document and over:
+            yield from self.write(self.given_back(document, over[0], "expired", None))
         self.unlock(lock)
+
+    def overdue(self, document: Document, order: str, call: Call | None = None) -> bool:  # noqa: ARG002  # see above
+        """Tell whether an order is a hold whose time is over; ``call`` asks for it, or the broom."""
+        status, _ = document.orders.get(order, ("", ()))
+        return status == "held" and document.ends[order] <= self.world.now
 
     def lock_of(self, call: Call | None) -> object:  # noqa: ARG002  # a broken server's lock depends on it
         """Return which lock keeps others out."""
@@ -126,23 +133,36 @@ class Server:
 
     def decide(self, document: Document, call: Call) -> Decision:
         """Return what comes of a call. What was answered before is answered again."""
-        question = self.question(call)
-        if question in document.answers:
-            return Decision(document, document.answers[question])
+        for question in self.questions(call, document):
+            if question in document.answers:
+                return Decision(document, document.answers[question])
         if call.kind in {"buy", "hold"}:
             decision = self.taken(document, call)
+        elif self.overdue(document, call.order, call):
+            ended = self.given_back(document, call.order, "expired", None)
+            decision = replace(ended, reply=self.refusal(ended.document, call))
         elif self.may_follow(call, document):
             status: Status = "sold" if call.kind == "confirm" else "cancelled"
             decision = self.given_back(document, call.order, status, call)
         else:
-            code = 409 if call.order in document.orders else 404
-            return Decision(document, Reply(code, document.version, document.count))
-        kept = decision.document.answers | ({question: decision.reply} if question else {})
+            decision = Decision(document, self.refusal(document, call))
+        done = decision.reply.status < HTTPStatus.BAD_REQUEST
+        questions = [each for each in self.questions(call, decision.document) if done or each == call.key]
+        kept = decision.document.answers | dict.fromkeys(questions, decision.reply)
         return replace(decision, document=replace(decision.document, answers=kept))
 
-    def question(self, call: Call) -> str:
-        """Return under what an answer is kept: the key of a purchase, or which order is to be what."""
-        return call.key or f"{call.kind} {call.order}"
+    def questions(self, call: Call, document: Document) -> list[str]:
+        """Return under what an answer is kept: the key, and what an order has become."""
+        status, _ = document.orders.get(call.order, ("", ()))
+        became = (call.kind, status) in {("confirm", "sold"), ("cancel", "cancelled")}
+        return [question for question in (call.key, f"{call.kind} {call.order}" if became else "") if question]
+
+    @staticmethod
+    def refusal(document: Document, call: Call) -> Reply:
+        """Return the refusal to confirm or to cancel, with its reason."""
+        status, _ = document.orders.get(call.order, ("", ()))
+        problem = {"expired": "hold-expired", "cancelled": "order-cancelled"}.get(status, "")
+        return Reply(409 if status else 404, document.version, document.count, problem=problem)
 
     def may_follow(self, call: Call, document: Document) -> bool:
         """Tell whether an order can still be confirmed or cancelled."""
@@ -176,8 +196,9 @@ class Server:
             count=count,
             free=tuple(ticket for ticket in document.free if ticket not in tickets),
             orders=document.orders | {order: (status, tickets)},
+            ends=document.ends | {order: self.world.now + TTL_STEPS},
         )
-        change = Change(version, order, call.name, tickets, count, status)
+        change = Change(version, order, call.buyer or call.name, tickets, count, status)
         return Decision(after, Reply(201, version, count, tickets, order), change)
 
     def given_back(self, document: Document, order: str, status: Status, call: Call | None) -> Decision:

@@ -34,6 +34,7 @@ class Answer(NamedTuple):
     version: int | None
     left: int | None
     tickets: Tickets
+    problem: str = ""
 
 
 class State(NamedTuple):
@@ -106,14 +107,20 @@ class Search:
             if (row.version, row.count) == (state.version, state.left):
                 yield state
         elif row.outcome == "refused":
-            wanted = 1 if row.partial else row.quantity
-            enough = row.kind in {"buy", "hold"} and state.left >= wanted
-            if (row.version, row.count) == (state.version, state.left) and not enough:
+            if (row.version, row.count) == (state.version, state.left) and self._may_refuse(row, state):
                 yield self._answered(state, questions, answer_of(row))
         elif row.kind in {"buy", "hold"}:
             yield from self._taken(row, questions, state)
         else:
             yield from self._followed(row, questions, state)
+
+    @staticmethod
+    def _may_refuse(row: Operation, state: State) -> bool:
+        """Tell whether what is asked for cannot be done in ``state``, for the reason that is given."""
+        if row.kind in {"buy", "hold"}:
+            return state.left < (1 if row.partial else row.quantity)
+        status, _ = dict(state.orders).get(row.order, ("", ()))
+        return (status, row.problem) in {("expired", "hold-expired"), ("cancelled", "order-cancelled")}
 
     def _taken(self, row: Operation, questions: tuple[str, ...], state: State) -> Iterator[State]:
         size = min(row.quantity, state.left) if row.partial else row.quantity
@@ -178,7 +185,7 @@ class Search:
 
 def answer_of(row: Operation) -> Answer:
     """Return what the reply to ``row`` stated."""
-    return Answer(row.outcome, row.order, row.version, row.count, row.tickets)
+    return Answer(row.outcome, row.order, row.version, row.count, row.tickets, row.problem)
 
 
 def linearizable(operations: Sequence[Operation], journal: Sequence[Change] | None, capacity: int, start: int) -> bool:
