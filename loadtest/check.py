@@ -17,9 +17,8 @@ expired hold to (k+1, r+q), a confirmation to (k+1, r).
    reply. It has one effect and one answer.
 5. *Conservation* (``conservation.py``). Replies, journal, ticket numbers and the final count agree; everybody got as
    many tickets as they asked for; and there were enough tickets for those who were never told theirs.
-6. *Lives* (``lives.py``). An order begins once, is confirmed while it is held, and ends once; who may not confirm or
-   cancel is told the truth of the order at that version. A hold lasts as long as was promised: that is held to the
-   client's clock, within bounds that are true but not the narrowest.
+6. *Lives* (``lives.py``). An order begins once, is confirmed while it is held, and ends once, and a refusal is true of
+   it. A hold lasts as long as was promised, by the client's clock, within bounds that are true but not the narrowest.
 
 Nothing found means linearizable. Versions force the order of the changes, stated versions the place of the observers,
 and a total order is a linearization when no operation returned before one that stands earlier was called (Herlihy and
@@ -229,8 +228,7 @@ def _counts(versions: _Versions, capacity: int, start: Start, found: Found) -> N
 
 def _real_time(versions: _Versions, found: Found) -> None:
     """Find every operation that returned before one placed earlier was called."""
-    latest: _Placed | None = None
-    latest_observes = False
+    latest, latest_observes = None, False
     for version in sorted(versions):
         place = versions[version]
         for group, observes in ((place.changes, False), (place.observers, True)):

@@ -41,11 +41,19 @@ class Forgetful:
         with self._inside:
             stored = self.store.read(command)
             decision = self._decide(self._page or stored, command)
-            self._page = Page(decision.page.event)
+            self._page = _after(decision.page)
             self._unwritten.append(decision.page)
             if len(self._unwritten) > LATE:
                 self.store.write(self._unwritten.popleft())
         return decision.reply
+
+
+def _after(page: Page) -> Page:
+    """Return what the next buyer finds, where nothing was ever given back."""
+    event = page.event
+    assert event is not None
+    first = event.capacity - event.count + 1
+    return Page(event, free=tuple(range(first, first + 100)))
 
 
 def plant() -> None:
