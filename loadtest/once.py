@@ -37,12 +37,7 @@ def one_for_each(
     repeated = [rows for rows in groups.values() if len(rows) > 1 or rows[0].recorded_as != rows[0].name]
     buyers = {change.buyer for change in journal or ()} if repeated else set()
     merged = [(_merged(rows, buyers, found), rows) for rows in repeated]
-    names = {
-        row.recorded_as: one.name
-        for one, rows in merged
-        for row in rows
-        if row.outcome != "not done" or one.outcome == "not done"
-    }
+    names = {row.recorded_as: one.name for one, rows in merged for row in rows if row.outcome != "not done"}
     if journal is not None and names:
         journal = [replace(row, buyer=names[row.buyer]) if row.buyer in names else row for row in journal]
     return alone + [one for one, _ in merged], journal
@@ -64,7 +59,7 @@ def _merged(rows: list[Operation], buyers: set[str], found: Found) -> Operation:
     if told.outcome in {"done", "refused"} and told.returned < first.called:
         sentence = f"{told.name} was answered before {first.name}, which did it, was called"
         found.add("reordered", sentence, first.name, told.name, size=first.called - told.returned)
-    return replace(told, called=first.called, buyer="")
+    return replace(told, called=first.called)
 
 
 def _answer(row: Operation) -> tuple[object, ...]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from loadtest import client, drive, history, plan, transport
 from loadtest.history import Operation
+from loadtest.plan import Wish
 from loadtest.scene import Scene
 from loadtest.usage import Meter
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +57,7 @@ class Scripted:
             except OSError:
                 return
             self.connections += 1
-            with connection:
+            with connection, contextlib.suppress(ConnectionError):  # of a client that has gone
                 while request := self._request(connection):
                     self.asked.append(request)
                     answer = self._script.pop(0) if self._script else None
@@ -67,7 +70,7 @@ class Scripted:
     @staticmethod
     def _request(connection: socket.socket) -> bytes:
         request = b""
-        while b"\r\n\r\n" not in request or (b"POST" in request and not request.endswith(b"}")):
+        while b"\r\n\r\n" not in request or (b"application/json" in request and not request.endswith(b"}")):
             part = connection.recv(4096)
             if not part:
                 return b""
@@ -180,6 +183,87 @@ def test_an_order_that_is_found_is_no_look_at_its_event(scripted: Callable[..., 
     assert [(row.kind, row.outcome, row.order, row.version, row.count) for row in rows] == [
         ("find", "done", "o1", None, None)
     ]
+
+
+HELD = reply(
+    "201 CREATED",
+    '{"order":"o1","event":"default","status":"held","quantity":1,"tickets":[4],"count":6,"version":3}',
+)
+EXPIRED = reply("409 CONFLICT", '{"type":"urn:turnstile:problem:hold-expired","version":4,"count":7}')
+
+
+def wished(url: str, monkeypatch: pytest.MonkeyPatch, *wishes: Wish, **changes: Any) -> list[Operation]:  # noqa: ANN401
+    """Let one client carry out these wishes, and return what it recorded."""
+    monkeypatch.setattr(plan, "wishes", lambda _plan, _client: iter(wishes))
+    return buy(url, **changes)
+
+
+def test_a_client_follows_its_own_order(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It confirms and cancels what the reply to the hold named, and records what was refused under that order."""
+    server = scripted(HELD, EXPIRED, SOLD.replace(b"201 CREATED", b"200 OK"))
+    then = (Wish("confirm", "a confirm"), Wish("cancel", "a cancel", after_s=0.001))
+    rows = wished(server.url, monkeypatch, Wish("hold", "a", 1, ttl_s=2.5, then=then))
+    assert [asked.split(b" HTTP")[0] for asked in server.asked] == [
+        b"POST /events/default/holds", b"POST /orders/o1/confirm", b"DELETE /orders/o1",
+    ]  # fmt: skip
+    assert b'"ttl_s": 2.5' in server.asked[0]
+    assert [(row.kind, row.outcome, row.order, row.problem) for row in rows] == [
+        ("hold", "done", "o1", ""), ("confirm", "refused", "o1", "hold-expired"), ("cancel", "done", "o1", ""),
+    ]  # fmt: skip
+    assert rows[0].ttl_s == 2.5
+    assert not any(b"Idempotency-Key" in asked for asked in server.asked)
+
+
+def test_a_hold_that_did_not_come_about_is_not_followed_up(
+    scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no order to confirm."""
+    server = scripted(reply("409 CONFLICT", '{"type":"urn:turnstile:problem:sold-out","version":2,"count":0}'))
+    rows = wished(server.url, monkeypatch, Wish("hold", "a", 1, ttl_s=1, then=(Wish("confirm", "a confirm"),)))
+    assert [row.kind for row in rows] == ["hold"]
+
+
+@pytest.mark.parametrize("loss", plan.LOSSES)
+def test_a_lost_reply_is_asked_for_again_with_the_same_key(
+    scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch, loss: plan.Loss
+) -> None:
+    """Over a new connection; each attempt is a call of unknown outcome, until one is answered."""
+    server = scripted(SOLD, SOLD, SOLD)
+    rows = wished(server.url, monkeypatch, Wish("buy", "a b", 1, keyed=True, losses=(loss, loss)))
+    assert [(row.name, row.outcome, row.problem) for row in rows] == [
+        ("a b", "unknown", history.REPLY_LOST), ("a b try 2", "unknown", history.REPLY_LOST), ("a b try 3", "done", ""),
+    ]  # fmt: skip
+    assert {(row.key, row.buyer) for row in rows} == {(rows[0].key, "a b")}
+    until(lambda: len(server.asked) == 3)
+    assert all(f"Idempotency-Key: {rows[0].key}\r\n".encode() in asked for asked in server.asked)
+    assert len({asked.rpartition(b"\r\n")[2] for asked in server.asked}) == 1
+    assert server.connections == 3
+    assert rows[1].planned == rows[0].returned <= rows[1].called
+
+
+def test_a_client_asks_again_only_so_often(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not at all where nothing would tell the service that it is the same wish."""
+    server = scripted()
+    rows = wished(server.url, monkeypatch, Wish("buy", "a", 1, keyed=True))
+    assert [row.outcome for row in rows] == ["unknown"] * client.ATTEMPTS_MAX
+    rows = wished(server.url, monkeypatch, Wish("buy", "a", 1))
+    assert [row.outcome for row in rows] == ["unknown"]
+
+
+def test_what_was_certainly_not_done_is_not_asked_for_again(
+    scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """503 is an answer."""
+    server = scripted(reply("503 BUSY", '{"type":"urn:turnstile:problem:busy"}'), SOLD)
+    rows = wished(server.url, monkeypatch, Wish("buy", "a", 1, keyed=True))
+    assert [row.outcome for row in rows] == ["not done"]
+
+
+def test_two_runs_share_no_key() -> None:
+    """A service remembers the keys of the run before, and the same seed makes the same names."""
+    scene = plan.make("retries", 1, 5.0)
+    wish = next(plan.wishes(scene, 0))
+    assert Scene("http://x", scene).key(wish) != Scene("http://x", scene).key(wish)
 
 
 def test_a_client_that_is_told_to_stop_stops(scripted: Callable[..., Scripted]) -> None:
