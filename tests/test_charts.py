@@ -173,7 +173,7 @@ def test_pictures_along_time_are_drawn_for_any_history(rows: list[Operation], st
 
 def test_tickets_below_zero_are_shaded_and_counted() -> None:
     """Two sold of one: the second is oversold, and both the picture and its description say so."""
-    rows = [operation(number, number * 10**9, tickets=(1,), count=0) for number in (1, 2)]
+    rows = [operation(number, number * 10**9, tickets=(1,), count=0, order=str(number)) for number in (1, 2)]
     tree = parsed(timelines.tickets("k", "s0", rows, 1, timelines.stretch(rows, [], 0)))
     assert "oversold" in [each.get("class") for each in tree.iter()]
     assert "1 oversold" in "".join(tree.itertext())
