@@ -99,9 +99,10 @@ def check(
     _lost_updates(versions, found)
     _counts(versions, size.capacity, start, found)
     _real_time(versions, found)
-    conservation.check(rows, journal, size, start.count, found)
+    steps = conservation.steps_of(rows, journal)
+    conservation.check(rows, journal, steps, size, start.count, found)
     conservation.check_untold(rows, _untold(versions), size.capacity, found)
-    lives.check(rows, journal, found, known=start.count == start.capacity)
+    lives.check(rows, journal, steps, found, known=start.count == start.capacity)
     sold = conservation.owned(rows)
     left = last.count if last and last.outcome == "done" else None
     return Checked(found.findings(), sold, left)

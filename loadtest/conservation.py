@@ -65,10 +65,13 @@ def asked(once: Iterable[Operation]) -> dict[Identity, Operation]:
     return {identity(row): row for row in rows if row.outcome not in {"done", "unknown"}} | may
 
 
-def check(once: Sequence[Operation], journal: Sequence[Change] | None, sizes: Sizes, count: int, found: Found) -> None:
+def check(  # all that there is to compare
+    once: Sequence[Operation], journal: Sequence[Change] | None, steps: Sequence[Step], sizes: Sizes, count: int,
+    found: Found,
+) -> None:  # fmt: skip
     """Check that nothing is made or lost between replies, journal, tickets and the final count.
 
-    ``once`` has each purchase once, ``count`` is how many tickets were left at the start.
+    ``once`` has each purchase once, ``steps`` are those of both, and ``count`` is how many tickets were left at first.
     """
     if journal is not None:
         _replies_are_recorded(once, journal, found)
@@ -76,7 +79,6 @@ def check(once: Sequence[Operation], journal: Sequence[Change] | None, sizes: Si
     for row in once:
         if row.outcome == "done":
             _amount(row, row.tickets, row.count, found)
-    steps = steps_of(once, journal)
     # Without a journal, a cancellation of unknown outcome may have freed its tickets.
     open_end = {row.order for row in once if journal is None and (row.kind, row.outcome) == ("cancel", "unknown")}
     _tickets([step for step in steps if step.order not in open_end], sizes.capacity, count + sizes.grown(), found)
@@ -221,12 +223,12 @@ def _sum(once: Sequence[Operation], journal: Sequence[Change] | None, sizes: Siz
         found.add("miscount", f"{taken} tickets were sold and {last.count} are left at the end, of {there}", last.name)
 
 
-def owned(rows: Iterable[Operation]) -> int:
-    """Return how many tickets buyers were told they own, and were not told since that they gave them back."""
-    tickets: dict[str, int] = {}
-    for step in steps_of([row for row in rows if row.kind in CHANGING], None):
-        tickets[step.order] = len(step.tickets) if RECORDED_AS[step.kind] == "sold" else 0
-    return sum(tickets.values())
+def owned(rows: Sequence[Operation]) -> int:
+    """Return how many tickets buyers were told they own, and did not give back."""
+    done = [row for row in rows if row.outcome == "done"]
+    back = {row.order for row in done if row.kind == "cancel"}
+    bought = {row.order: len(row.tickets) for row in done if row.kind in {"buy", "confirm"} and row.order not in back}
+    return sum(bought.values())
 
 
 def some(tickets: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from loadtest.conservation import FOLLOWS, RECORDED_AS, some, steps_of
+from loadtest.conservation import FOLLOWS, RECORDED_AS, some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +27,10 @@ SAID = {"hold-expired": "expired", "order-cancelled": "cancelled"}
 """What a refusal to confirm or to cancel says of the order."""
 
 
-def check(once: Sequence[Operation], journal: Sequence[Change] | None, found: Found, *, known: bool) -> None:
+def check(
+    once: Sequence[Operation], journal: Sequence[Change] | None, steps: Sequence[Step], found: Found, *, known: bool
+) -> None:
     """Follow each order through its life. ``known``: none is older than the start."""
-    steps = steps_of(once, journal)
     _lives(steps, found, known=known)
     _vanished(once, found)
     if journal is not None:

@@ -116,7 +116,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "think_s": 0.0,
     },
     "holds": {
-        "tickets": 300,
+        "tickets": 500,
         "clients": 16,
         "orders": 0,
         "quantity_max": 4,
@@ -147,6 +147,8 @@ SOON_S, LATER_S = 0.3, 1.0
 """A buyer makes up his mind within the first, and comes back, to cancel, within the second."""
 RACE_S = 0.02
 """Who confirms or cancels just in time does it so near to the end of the hold, before or after it."""
+TOO_LATE_S = 0.1
+"""Who is too late is so by this at least, for the check leaves two clocks some room."""
 AGAIN_SHARE = 0.15
 """The part of confirmations and cancellations that are asked for a second time."""
 
@@ -200,7 +202,7 @@ def _fate(plan: Plan, chance: random.Random) -> list[tuple[Kind, float]]:
             regret: list[tuple[Kind, float]] = [("confirm", moment)] if chance.random() < AGAIN_SHARE else []
             return [("cancel", moment), *regret]
         case "too late":
-            return [("confirm", plan.ttl_s + chance.uniform(SOON_S, LATER_S))]
+            return [("confirm", plan.ttl_s + chance.uniform(TOO_LATE_S, SOON_S))]
         case "just in time":
             kind: Kind = "cancel" if chance.random() < AGAIN_SHARE else "confirm"
             moment = plan.ttl_s + chance.uniform(-RACE_S, RACE_S)

@@ -121,17 +121,20 @@ def test_one_worker_alone_is_within_the_reach_of_threads(tmp_path: Path) -> None
 
 
 def test_a_mode_that_does_not_exist_could_not_be_told(tmp_path: Path) -> None:
-    """The service's own sentence, exit 2."""
+    """The service's own sentence, exit 2, and no run that would be the latest."""
     ended = loadtest(tmp_path / "runs", "compare", "--modes", "best")
     assert ended.returncode == 2
-    told = " ".join(ended.stdout.split())
+    told = " ".join(ended.stderr.split())
     assert "the service did not start: turnstile: --mode (TURNSTILE_MODE) is 'best': expected one of naive" in told
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
-@pytest.mark.parametrize("shape", ["last-ticket", "flash-sale"])
-def test_every_shape_tells_right_from_wrong(tmp_path: Path, shape: str) -> None:
+@pytest.mark.parametrize(
+    ("shape", "seconds"), [("last-ticket", "2"), ("flash-sale", "2"), ("holds", "3"), ("retries", "3")]
+)
+def test_every_shape_tells_right_from_wrong(tmp_path: Path, shape: str, seconds: str) -> None:
     """The other scenes catch and clear too."""
-    flags = ("--shape", shape, "--seconds", "2", "--workers", "2")
+    flags = ("--shape", shape, "--seconds", seconds, "--workers", "2")
     for _ in range(TRIES_MAX):
         ended = loadtest(tmp_path / "runs", "compare", "--modes", "no_lock,process_lock", *flags)
         if ended.returncode != 2:  # on a busy machine one worker may answer nearly all: then nobody can tell

@@ -133,7 +133,34 @@ def test_a_running_service_is_judged_through_http_alone(served: Callable[..., Se
         assert (slice_ / "journal.jsonl").exists() == bool(token)
         assert json.loads((slice_ / "start.json").read_text())["version"] > 0
         assert service.token not in (tmp_path / "runs" / "latest" / "run.json").read_text()
+        assert "service: as claimed (its mode is file_lock: promises to keep processes apart" in ended.stdout
     assert service.process.poll() is None
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("keyless", "retries"), ("lenient", "holds")])
+def test_a_service_that_is_careless_about_holds_and_retries_is_caught(tmp_path: Path, mode: str, shape: str) -> None:
+    """It keeps processes apart, and breaks its word all the same: one wish has two effects, a hold has no end."""
+    (tmp_path / "data").mkdir()
+    # So many that nobody needs the tickets of a hold that has ended, and ends it thereby.
+    (tmp_path / "data" / "default.json").write_text('{"count": 5000}')
+    flags: dict[str, object] = {"mode": mode, "workers": 2, "threads": 16}
+    with serve.service(tmp_path, flags, "tests.careless_program") as service:
+        words = ("--shape", shape, "--seconds", "4", "--processes", "2", "--token", service.token)
+        ended = loadtest(tmp_path, "run", service.url, *words)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    (said,) = verdict(tmp_path)["modes"]
+    assert "double effect" in {finding["anomaly"] for finding in said["checked"]["findings"]}
+
+
+def test_two_runs_of_one_plan_against_one_service_do_not_share_their_keys(
+    served: Callable[..., Service], tmp_path: Path
+) -> None:
+    """The service remembers the keys of the first for a day."""
+    service = served("group_commit", tickets=3000, threads=16)
+    for _ in range(2):
+        words = ("--shape", "retries", "--seconds", "1", "--processes", "2", "--token", service.token)
+        ended = loadtest(tmp_path, "run", service.url, *words)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("words", [("run", "http://127.0.0.1:9"), ("run", "http://127.0.0.1:9", "--event", "x")])
@@ -191,6 +218,10 @@ def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:
         ("compare", "--modes", "ceiling"),
         ("diff", "here", "there"),
         ("compare", "--shape", "nothing"),
+        ("compare", "--modes", "file_lock,nosuch"),
+        ("compare", "--arrivals", "poisson", "--shape", "flash-sale"),
+        ("compare", "--shape", "holds", "--seconds", "1"),
+        ("run", "http://127.0.0.1:9", "--shape", "holds"),
         ("check",),
         ("check", "somewhere"),
     ],
