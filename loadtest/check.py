@@ -37,7 +37,7 @@ from loadtest import conservation, lives
 from loadtest.conservation import CHANGING, kind_of
 from loadtest.findings import Checked, Found
 from loadtest.once import one_for_each
-from loadtest.sizes import sizes
+from loadtest.sizes import orders, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,7 +92,7 @@ def check(
     found = Found()
     everything = [*operations, last] if last else operations
     size = sizes(start.capacity, journal or ())
-    rows, journal = one_for_each(everything, None if journal is None else _orders(journal), found)
+    rows, journal = one_for_each(everything, orders(journal), found)
     _refusals_and_torn_reads(rows, everything, found)
     versions = _placed(rows, journal, size, start, found)
     _before_the_start(versions, start, found)
@@ -106,11 +106,6 @@ def check(
     sold = conservation.owned(rows)
     left = last.count if last and last.outcome == "done" else None
     return Checked(found.findings(), sold, left)
-
-
-def _orders(journal: Sequence[Change]) -> Sequence[Change]:
-    resized = any(row.status == "resized" for row in journal)
-    return [row for row in journal if row.status != "resized"] if resized else journal
 
 
 def _refusals_and_torn_reads(once: Sequence[Operation], everything: Iterable[Operation], found: Found) -> None:

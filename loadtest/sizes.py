@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from loadtest.history import Change
 
@@ -35,3 +35,9 @@ def sizes(capacity: int, journal: Iterable[Change]) -> Sizes:
         now = change.capacity
         largest = max(largest, now)
     return Sizes(largest, tuple(changes))
+
+
+def orders(journal: Sequence[Change] | None) -> Sequence[Change] | None:
+    """Return the changes of orders alone."""
+    resized = any(row.status == "resized" for row in journal or ())
+    return [row for row in journal or () if row.status != "resized"] if resized else journal

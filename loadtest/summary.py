@@ -62,9 +62,11 @@ def _after(plan: Plan) -> str:
     """Return what buyers did with their orders, and what befell their replies."""
     words = ""
     if plan.hold_share:
-        end = " or let it end" if plan.holds_end else ""
-        words = f" About {plan.hold_share:.0%} of the orders began as a hold of {plan.ttl_s:g} s, which its buyer"
-        words += f" confirmed, cancelled{end}; what was bought was given back later."
+        fate = "confirmed, cancelled or let end" if plan.holds_end else "confirmed or cancelled"
+        words = (
+            f" About {plan.hold_share:.0%} of the orders began as a hold of {plan.ttl_s:g} s, which its buyer {fate};"
+        )
+        words += " what was bought was given back later."
     if plan.loss_share:
         words += (
             f" About {plan.loss_share:.0%} of the replies were lost on purpose, and their buyers asked again with the"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from loadtest import charts, lanes, thin, timelines
 from loadtest.charts import NARROW, WIDE, Compared, Curve
-from loadtest.drawing import clock, duration, linear, logarithmic, spaced, whole
+from loadtest.drawing import SERIES, clock, duration, linear, logarithmic, spaced, whole
 from loadtest.history import Operation
+from loadtest.page import KINDS
 from loadtest.witness import Lane, Story
 
 if TYPE_CHECKING:
@@ -212,3 +214,44 @@ def test_a_witness_shows_who_was_inside_when() -> None:
     assert lanes.together((bare, lane())) is None
     parsed(lanes.witness("k", Story("miscount", "s", "", (bare,)), NARROW))
     parsed(lanes.witness("k", Story("miscount", "s", "", ()), NARROW))
+
+
+def test_what_buyers_are_promised_is_told_once_and_ends_with_the_hold() -> None:
+    """Who asks again is promised nothing more; a cancellation gives back, a confirmation keeps, a hold runs out."""
+    held: dict[str, Any] = {"kind": "hold", "ttl_s": 1e-7, "tickets": (1, 2)}
+    rows = [
+        operation(1, 10, **held, order="a"),
+        operation(2, 20, **held, order="a"),
+        operation(3, 30, **held, order="b"),
+        operation(4, 40, kind="confirm", tickets=(1, 2), order="b"),
+        operation(5, 50, tickets=(5,), order="c"),
+        operation(6, 60, kind="cancel", tickets=(5,), order="c"),
+        operation(7, 70, kind="cancel", tickets=(5,), order="c"),
+        operation(8, 500, outcome="unknown"),
+    ]
+    assert timelines.owed(rows, 10) == [(10, 8), (30, 6), (50, 5), (60, 6), (110, 8)]
+
+
+def test_each_operation_is_drawn_as_what_came_of_it() -> None:
+    """A lost reply is no failure, and a hold is no sale."""
+    drawn = {
+        "sold": operation(1, 2),
+        "changed": operation(1, 2, kind="hold"),
+        "look": operation(1, 2, kind="look"),
+        "refused": operation(1, 2, "refused", kind="confirm"),
+        "lost": operation(1, 2, "unknown", problem="ReplyLost"),
+        "unknown": operation(1, 2, "unknown", problem="torn-read"),
+        "not done": operation(1, 2, "not done"),
+    }
+    assert {name: timelines.kind(row) for name, row in drawn.items()} == {name: name for name in drawn}
+    assert drawn.keys() == timelines.SHAPES.keys() == KINDS.keys()
+
+
+def test_nine_modes_look_different() -> None:
+    """Each has a colour, a dash and a marker of its own."""
+    style = (resources.files("loadtest") / "page.css").read_text("utf-8")
+    assert len(charts.MARKERS) == SERIES >= 9
+    for series in range(SERIES):
+        assert len(set(re.findall(rf"--s{series}: (#\w+);", style))) == 2
+    looks = re.findall(r"\.s\d \{ --c: var\(--s\d\); --d: ([^;]+); \}", style)
+    assert len(set(looks)) == SERIES

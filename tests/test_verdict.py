@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loadtest import plan
 from loadtest.cost import add_up
 from loadtest.findings import Checked, Finding, Witness
-from loadtest.history import Operation, Passage, outcome
+from loadtest.history import REPLY_LOST, Operation, Passage, outcome
 from loadtest.inside import idle_share, look_inside
 from loadtest.measure import Measured, Share, measure, overlaps, share
 from loadtest.percentiles import percentile
@@ -25,6 +25,7 @@ CLEAN = Checked((), sold=10, left=0)
 ALONE = Conditions()
 CASE = Witness("ann and bob both made version 2")
 CAUGHT = Checked((Finding("lost update", 3, CASE, CASE),), sold=14, left=0)
+TWICE = Checked((Finding("double effect", 1, CASE, CASE),), sold=14, left=0)
 BUSY = replace(
     measure([]),
     decided=20,
@@ -49,6 +50,7 @@ ONE_SIDED = replace(BUSY, workers=1, busiest_share=1.0)
         ("nowhere", 4, CAUGHT, BUSY, "as claimed"),
         ("nowhere", 4, CAUGHT, ONE_SIDED, "as claimed"),
         ("nowhere", 4, CLEAN, BUSY, "broke its word"),
+        ("nowhere", 4, TWICE, BUSY, "as claimed"),
         ("threads", 4, CAUGHT, BUSY, "as claimed"),
         ("threads", 4, CLEAN, BUSY, "broke its word"),
         ("threads", 1, CLEAN, ONE_SIDED, "as claimed"),
@@ -276,6 +278,27 @@ def test_the_window_begins_after_the_warm_up_and_ends_with_the_last_ticket() -> 
     assert (short.returned, len(short.operations), short.sales) == (5, 5, 8)
     passages = [Passage(str(moment), 1, asked=moment * 10**9, left=moment * 10**9 + 1) for moment in range(9)]
     assert len(cut(scene, rows, passages, None, 2).passages) == 8
+
+
+def test_where_tickets_come_back_a_refusal_ends_nothing() -> None:
+    """The window goes on to its end."""
+    scene = replace(plan.make("holds", 1, 10.0), warmup_s=0.0)
+    rows = [replace(operation(moment * 10**9, moment * 10**9 + 10**8), planned=moment * 10**9) for moment in range(9)]
+    rows[2] = replace(rows[2], kind="hold", outcome="refused")
+    rows[3] = replace(rows[3], kind="confirm")
+    rows[4] = replace(rows[4], kind="cancel")
+    whole = cut(scene, rows, [], None, 2)
+    assert (whole.seconds, whole.returned, len(whole.operations)) == (10.0, 9, 9)
+
+
+def test_attempts_with_one_key_are_one_request() -> None:
+    """It was planned when the first was, is answered when the last is, and no lost reply is an error."""
+    lost = replace(operation(10, 20), name="a", key="k", outcome="unknown", problem=REPLY_LOST)
+    told = replace(operation(25, 30), name="a try 2", key="k", planned=20)
+    measured = measure([stretch([lost, told, replace(operation(40, 50), name="b")])])
+    assert (measured.decided, measured.errors) == (2, 0)
+    assert measured.longest_ms == 20 / 1e6
+    assert measure([stretch([lost])]).errors == 1
 
 
 def test_those_who_got_nothing_count_for_fairness() -> None:

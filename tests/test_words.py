@@ -51,6 +51,13 @@ def test_the_summary_says_what_was_run_and_how_it_went() -> None:
         make("flash-sale", 1, 5), 1, 1, 1, 6
     )
     assert summary.scene(make("flash-sale", 1, 5, rate=50.0), 1, None, 1, 1).startswith("50 times a second for 5 s")
+    assert "hold of 1 s, which its buyer confirmed, cancelled or let end; " in summary.scene(
+        make("holds", 1, 5), 1, 1, 1, 1
+    )
+    retries = summary.scene(make("retries", 1, 5), 1, 1, 1, 1)
+    assert "confirmed, cancelled; " not in retries
+    assert "confirmed or cancelled; " in retries
+    assert "About 30% of the replies were lost on purpose" in retries
     said = summary.outcome([
         result("a", "nowhere", "as claimed", "oversell"),
         result("b", "nowhere", "as claimed", "double sale"),
