@@ -52,6 +52,7 @@ class Arrivals(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._inside: set[TConn] = set()
         self._next_look = 0.0
+        self._quits = False
 
     def enqueue_req(self, conn: TConn) -> None:
         if not (conn.initialized or conn.data_ready):
@@ -81,6 +82,16 @@ class Arrivals(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         elif first:
             self._unwatch(conn)
             self._watch(conn, READ_S)
+
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """End at once. A terminal's Ctrl-C comes to a worker twice, from the terminal and from the master.
+
+        gunicorn shuts its pool down in here, which may stand still for ever: on a lock that the main thread held when
+        the signal came, or the same handler at its first signal. The pool ends with the process anyway.
+        """
+        if not self._quits:
+            self._quits = True
+            super(ThreadWorker, self).handle_quit(sig, frame)
 
     def finish_request(self, conn: TConn, fs: Future[object]) -> None:
         if fs.cancelled() or fs.exception() or fs.result():

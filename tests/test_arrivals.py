@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.arrivals import Arrivals
 from service.whole import whole
 from tests.connections import BODY, BUY, HEAD, Client, clients, held, look, service
 from tests.waiting import until
@@ -136,3 +140,13 @@ def test_what_is_no_request_is_a_problem_too(tmp_path: Path, request_bytes: byte
         assert (told, headers["Content-Type"], headers["Connection"]) == (status, "application/problem+json", "close")
         assert word in str(body["detail"])
         assert client.ended()
+
+
+def test_ctrl_c_ends_a_worker_whatever_it_was_at() -> None:
+    """Two signals, the second in the midst of the first, while the main thread was giving a request to the pool."""
+    with ThreadPoolExecutor(1) as pool:
+        worker = Arrivals.__new__(Arrivals)
+        worker._quits, worker.tpool = False, pool  # noqa: SLF001  # as its constructor has it
+        worker.cfg = SimpleNamespace(worker_int=lambda _: worker.handle_quit(signal.SIGQUIT, None))
+        with pool._shutdown_lock, pytest.raises(SystemExit):  # noqa: SLF001  # as ``submit`` does
+            worker.handle_quit(signal.SIGINT, None)
