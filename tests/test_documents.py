@@ -63,15 +63,18 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
 
 
 def test_the_curl_session_of_the_readme_happens_as_shown(served: Callable[..., Service]) -> None:
-    """Each ``$ curl`` line is run; what it prints is what stands below it, but for the order's random identifier."""
-    url = served("file_lock", tickets=100).url
-    (session,) = re.findall(r"```console\n(\$ curl.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    """Each ``$ curl`` line is run; what it prints is what stands below it, but for an order's identifier and a hold's end."""
+    service = served("file_lock", tickets=100)
+    url = service.url
+    sessions = re.findall(r"```console\n(\$ curl.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(sessions) == 3
     order = ""
-    for step in session.split("$ ")[1:]:
+    for step in "".join(sessions).split("$ ")[1:]:
         command, _, shown = step.partition("\n")
         if command.startswith("ORDER="):
             continue
-        words = shlex.split(command.replace("http://127.0.0.1:8000", url).replace("$ORDER", order))
+        here = command.replace("http://127.0.0.1:8000", url).replace("$ORDER", order)
+        words = shlex.split(here.replace("sixteen-or-more-characters", service.token))
         printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
         found = re.search(r'"order":"([0-9a-f]{32})"', printed)
         order = found[1] if found else order
@@ -81,4 +84,4 @@ def test_the_curl_session_of_the_readme_happens_as_shown(served: Callable[..., S
 def uniform(text: str) -> object:
     """Return JSON without what differs from run to run."""
     values = json.loads(text)
-    return {name: value for name, value in values.items() if name != "order"}
+    return {name: value for name, value in values.items() if name not in {"order", "expires_at"}}
