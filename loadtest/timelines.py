@@ -10,7 +10,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.conservation import CHANGING, RECORDED_AS
 from loadtest.drawing import Canvas, clock, coordinate, duration, linear, logarithmic, staircase, whole, x_axis, y_axis
 from loadtest.history import REPLY_LOST
 from loadtest.thin import envelope, notable, spread
@@ -106,20 +105,30 @@ def _time(canvas: Canvas, time: Stretch, top: float, bottom: float) -> Scale:
 def owed(operations: Sequence[Operation], start: int) -> list[tuple[int, int]]:
     """Return (when, how many tickets buyers were not yet promised), from ``start`` on; below 0 is oversold.
 
-    A hold promises its tickets until its time is over, unless it was confirmed or cancelled before.
+    A promise counts from when it was told until its buyer asks to cancel, or until a hold that nobody confirmed can be
+    over. So where nothing goes wrong it is never below 0, though another buyer may hear first of what was given back.
     """
-    ended = {row.order for row in operations if row.kind in {"confirm", "cancel"} and row.outcome == "done"}
-    told: dict[tuple[str, str], tuple[int, int]] = {}
+    asked: dict[str, int] = {}
+    back: dict[str, int] = {}
+    for row in sorted(operations, key=lambda row: row.called):
+        asked.setdefault(row.key or row.name, row.called)
+        if row.kind == "cancel" and row.outcome in {"done", "unknown"}:
+            back.setdefault(row.order, row.called)
+    kept = {row.order for row in operations if row.kind == "confirm" and row.outcome == "done"}
+    promised: dict[str, Operation] = {}
     for row in sorted(operations, key=lambda row: row.returned):
-        if row.outcome == "done" and CHANGING.get(row.kind) and row.tickets:
-            made = (row.returned, CHANGING[row.kind] * len(row.tickets))
-            told.setdefault((row.order, RECORDED_AS[row.kind]), made)  # who asks again is told of the same change again
-            if row.ttl_s and row.order not in ended:
-                over = (row.returned + int(row.ttl_s * 1e9), len(row.tickets))
-                told.setdefault((row.order, RECORDED_AS["expire"]), over)
+        if row.outcome == "done" and row.kind in {"buy", "hold"} and row.tickets:
+            promised.setdefault(row.order, row)  # who asks again is told of the same order again
+    steps = [(row.returned, -len(row.tickets)) for row in promised.values()]
+    for order, row in promised.items():
+        if order not in kept and row.ttl_s:
+            over = asked[row.key or row.name] + int(row.ttl_s * 1e9)
+            back[order] = min(back.get(order, over), over)
+        if order in back:
+            steps.append((back[order], len(row.tickets)))
     last = max((row.returned for row in operations), default=0)
     left, points = start, []
-    for when, change in sorted(told.values()):
+    for when, change in sorted(steps):
         left += change
         points += [(when, left)] if when <= last else []
     return points

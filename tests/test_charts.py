@@ -217,19 +217,22 @@ def test_a_witness_shows_who_was_inside_when() -> None:
 
 
 def test_what_buyers_are_promised_is_told_once_and_ends_with_the_hold() -> None:
-    """Who asks again is promised nothing more; a cancellation gives back, a confirmation keeps, a hold runs out."""
+    """Who asks again is promised nothing more. A buyer who asks to cancel relies on nothing, and neither does one whose
+    hold can be over: it counts from the first attempt. What was confirmed stays.
+    """
     held: dict[str, Any] = {"kind": "hold", "ttl_s": 1e-7, "tickets": (1, 2)}
     rows = [
-        operation(1, 10, **held, order="a"),
-        operation(2, 20, **held, order="a"),
-        operation(3, 30, **held, order="b"),
-        operation(4, 40, kind="confirm", tickets=(1, 2), order="b"),
-        operation(5, 50, tickets=(5,), order="c"),
-        operation(6, 60, kind="cancel", tickets=(5,), order="c"),
-        operation(7, 70, kind="cancel", tickets=(5,), order="c"),
-        operation(8, 500, outcome="unknown"),
+        operation(1, 10, "unknown", kind="hold", key="k", called=3),
+        operation(2, 20, **held, order="a", key="k", called=12),
+        operation(3, 25, **held, order="a", key="k", called=22),
+        operation(4, 30, **held, order="b"),
+        operation(5, 40, kind="confirm", tickets=(1, 2), order="b"),
+        operation(6, 50, tickets=(5,), order="c"),
+        operation(7, 70, "unknown", kind="cancel", order="c", called=60),
+        operation(8, 90, kind="cancel", tickets=(5,), order="c", called=80),
+        operation(9, 500, "unknown"),
     ]
-    assert timelines.owed(rows, 10) == [(10, 8), (30, 6), (50, 5), (60, 6), (110, 8)]
+    assert timelines.owed(rows, 10) == [(20, 8), (30, 6), (50, 5), (60, 6), (103, 8)]
 
 
 def test_each_operation_is_drawn_as_what_came_of_it() -> None:
