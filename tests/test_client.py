@@ -43,6 +43,7 @@ class Scripted:
 
     def __init__(self, script: list[Reply]) -> None:
         self.asked: list[bytes] = []
+        self.answered: list[int] = []
         self.connections = 0
         self._script = list(script)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -63,6 +64,7 @@ class Scripted:
                     answer = self._script.pop(0) if self._script else None
                     if answer is None:
                         break
+                    self.answered.append(time.monotonic_ns())
                     connection.sendall(answer)
                     if answer.endswith(CUT):
                         break
@@ -239,6 +241,16 @@ def test_a_lost_reply_is_asked_for_again_with_the_same_key(
     assert len({asked.rpartition(b"\r\n")[2] for asked in server.asked}) == 1
     assert server.connections == 3
     assert rows[1].planned == rows[0].returned <= rows[1].called
+    if loss != "at once":
+        assert server.answered[0] < rows[0].returned
+
+
+def test_a_retry_goes_over_a_new_connection(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To another worker, perhaps: also where the old one answered that it does not know."""
+    server = scripted(reply("500 OH", '{"type":"urn:turnstile:problem:unknown-outcome"}'), SOLD)
+    rows = wished(server.url, monkeypatch, Wish("buy", "a", 1, keyed=True))
+    assert [row.outcome for row in rows] == ["unknown", "done"]
+    assert server.connections == 2
 
 
 def test_a_client_asks_again_only_so_often(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
