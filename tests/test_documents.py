@@ -63,7 +63,7 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
 
 
 def test_the_curl_session_of_the_readme_happens_as_shown(served: Callable[..., Service]) -> None:
-    """Each ``$ curl`` line is run; what it prints is what stands below it, but for an order's identifier and a hold's end."""
+    """Each ``$ curl`` line is run; what it prints is what stands below it, but for identifiers and times."""
     service = served("file_lock", tickets=100)
     url = service.url
     sessions = re.findall(r"```console\n(\$ curl.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -193,10 +193,11 @@ class JsonFile:
         with journal.appending(files.journal) as descriptor:
             known = self._known(name, descriptor)
             with known.lock:
-                known.catch_up(descriptor)
-                at = known.checkpoint()
-                size = os.fstat(descriptor).st_size
+                # Where nobody is kept out, whole lines may come meanwhile: they are not the half line of a dead one.
                 said = parsed(files.document)
+                size = os.fstat(descriptor).st_size
+                known.catch_up(descriptor, max(size, known.read))
+                at = known.checkpoint()
                 if known.read > size or (said.since == at.since and said.covered > size):
                     covered = max(known.read, said.covered)
                     raise Damaged(f"{files.document.name} covers {covered} bytes of a journal that has {size}")
