@@ -74,7 +74,7 @@ def deciding(think_s: float) -> Decide:
     """Return ``rules.decide`` with the clock bound to it, after a pause of ``think_s`` seconds.
 
     The pause is the article's ``time.sleep(0.2)`` between reading and writing. It stands here so that every mode can be
-    shown at that speed; there is no other sleep in the service.
+    shown at that speed.
     """
 
     def decide(page: rules.Page, command: commands.Command) -> rules.Decision:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from service.stores import fencing
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from service.rules import Page, Used
 
 PIECE_BYTES = 1 << 20
+HALF_LINE_TRIES, HALF_LINE_S = 20, 0.001
+"""How often, and how long, half a line is waited for, until its writer is taken to be dead."""
 
 
 class Following:
@@ -53,6 +56,19 @@ class Following:
                 break
             for part in piece[:whole].split(b"\n")[:-1]:
                 self._line(part + b"\n")
+
+    def catch_up_to_the_end(self, descriptor: int) -> int:
+        """Read what is new, and return how long the journal is: longer than what was read if half a line is left there.
+
+        Where nobody is kept out, somebody may be writing that line at this moment, and gets the time for it.
+        """
+        for _ in range(HALF_LINE_TRIES):
+            size = os.fstat(descriptor).st_size
+            self.catch_up(descriptor, max(size, self.read))
+            if self.read >= size:
+                break
+            time.sleep(HALF_LINE_S)
+        return size
 
     def checkpoint(self) -> Checkpoint:
         """Return what the document is to say."""

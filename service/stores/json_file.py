@@ -193,10 +193,8 @@ class JsonFile:
         with journal.appending(files.journal) as descriptor:
             known = self._known(name, descriptor)
             with known.lock:
-                # Where nobody is kept out, whole lines may come meanwhile: they are not the half line of a dead one.
                 said = parsed(files.document)
-                size = os.fstat(descriptor).st_size
-                known.catch_up(descriptor, max(size, known.read))
+                size = known.catch_up_to_the_end(descriptor)
                 at = known.checkpoint()
                 if known.read > size or (said.since == at.since and said.covered > size):
                     covered = max(known.read, said.covered)
