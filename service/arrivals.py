@@ -127,8 +127,8 @@ class Arrivals(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Wait without a thread: for a request, for the rest of one, or for what ``then`` is to do."""
         conn.sock.setblocking(False)  # noqa: FBT003  # as Python has it
         conn.timeout = time.monotonic() + patience_s
-        self.pending_conns.append(conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(then or self.on_pending_socket_readable, conn))
+        self.pending_conns.append(conn)
 
     def _refuse(self, conn: TConn, problem: Problem) -> None:
         conn.expected = 1
@@ -139,7 +139,12 @@ class Arrivals(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _linger(self, conn: TConn) -> None:
         """End a connection when the client has (RFC 9112, 9.6), or in a while: not gunicorn's way, which waits here."""
-        self._watch(conn, LINGER_S, self._drain)
+        try:
+            self._watch(conn, LINGER_S, self._drain)
+        except (OSError, ValueError):  # it is closed already
+            self.nr_conns -= 1
+            conn.close()
+            return
         try:
             conn.sock.shutdown(socket.SHUT_WR)
         except OSError:

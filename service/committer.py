@@ -122,11 +122,14 @@ class Committer(Generic[T]):
                     return
                 continue
             outcomes: Sequence[Reply | Exception]
+            taken: list[_Waiting[T]] | None = None
             try:
                 with self._inside, self._turn(wait=True):
-                    batch = self._taken(batch[0])
+                    batch = taken = self._taken(batch[0])
                     outcomes = self._outcomes(batch)
             except Exception as error:  # noqa: BLE001  # no turn could be had: it goes to all who wait for it
+                if taken is None:
+                    batch = [each for each in batch if each.claim()]  # who has left was told so
                 outcomes = [error] * len(batch)
             # Outside again: the next batch, of this worker or another, need not wait for these answers.
             for order, outcome in zip(batch, outcomes, strict=True):

@@ -36,12 +36,14 @@ ROOM = threading.Semaphore(min(WAITERS_MAX, max(resource.getrlimit(resource.RLIM
 class Place:
     """A place in the queue, under a number of its own."""
 
-    __slots__ = ("_descriptor", "_left", "number")
+    __slots__ = ("_closed", "_descriptor", "_left", "_open", "number")
 
     def __init__(self, descriptor: int, left: Callable[[], None]) -> None:
         """``descriptor`` is the queue's file, opened for this place: two that shared it would share its locks."""
         self._descriptor = descriptor
         self._left = left
+        self._open = threading.Lock()
+        self._closed = False
         # The number's byte is locked before anyone can take the number after it.
         _lock(descriptor, fcntl.F_WRLCK, 0, COUNTER_BYTES, wait=True)
         self.number = int.from_bytes(os.pread(descriptor, COUNTER_BYTES, 0), "big")
@@ -66,11 +68,15 @@ class Place:
 
     def give_up(self) -> None:
         """Let those behind move up while somebody may still sleep here; ``leave`` is to follow when they wake."""
-        _lock(self._descriptor, fcntl.F_UNLCK, FIRST + self.number, 1)
+        with self._open:
+            if not self._closed:
+                _lock(self._descriptor, fcntl.F_UNLCK, FIRST + self.number, 1)
 
     def leave(self) -> None:
         """Give the place back, for good."""
-        os.close(self._descriptor)
+        with self._open:  # else one who gives up might do it with another's file of the same number
+            self._closed = True
+            os.close(self._descriptor)
         self._left()
 
 

@@ -148,6 +148,8 @@ class Worker(Arrivals):
             self._send(self._ready.popleft())
 
     def _send(self, waiting: _Waiting) -> None:
+        if waiting.body is None:
+            return  # it has been sent
         conn, response = waiting.conn, waiting.response
         try:
             reply = waiting.rendered()

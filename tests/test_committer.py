@@ -101,6 +101,30 @@ def test_all_who_wait_are_committed_together_and_each_gets_its_own_reply() -> No
     assert batches == [6]
 
 
+def test_who_has_left_hears_no_more_when_the_turn_cannot_be_had() -> None:
+    """Told once that nothing was done, and not again that no turn could be had."""
+    asked, fail = threading.Event(), threading.Event()
+
+    @contextmanager
+    def turn(*, wait: bool) -> Iterator[None]:
+        if not wait:
+            raise Busy(0)
+        asked.set()
+        assert fail.wait(PATIENCE_S)
+        raise OSError("no more files")
+        yield
+
+    queue = Committer[Buy](turn, lambda commands: [nothing(command.event) for command in commands])
+    told: list[object] = []
+    leave = queue.begin(buying(), told.append)
+    assert asked.wait(PATIENCE_S)
+    assert leave()
+    stays = Asking(lambda: awaited(queue.begin, buying(event="stays"), PATIENCE_S))
+    fail.set()
+    assert isinstance(stays.answer(), OSError)
+    assert told == []
+
+
 def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is beyond the bound comes with the next one."""
     monkeypatch.setattr(committer, "BATCH_ORDERS_MAX", 4)
