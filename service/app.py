@@ -13,6 +13,7 @@ from service.counter import DEFAULT_EVENT, add_counter, purchase, runner
 from service.office import add_events, add_office
 from service.pages import add_pages
 from service.problems import Response
+from service.reference import add_reference
 
 if TYPE_CHECKING:
     from service.mode import Mode
@@ -23,11 +24,13 @@ def create_app(mode: Mode, settings: Settings, sweep_token: str = "") -> flask.F
     """Return the application that sells through ``mode``. ``mode.open()`` must have run before the first request."""
     app = flask.Flask("turnstile", static_folder=None)
     app.url_map.redirect_defaults = False  # else /events/default/buy answers 308, and every order costs two calls
+    app.url_map.merge_slashes = False  # else //buy answers 308 with a page of HTML, and not that there is no such route
     run = runner(mode, settings)
     add_counter(app, mode, run)
     add_events(app, mode, settings, run)
     add_office(app, mode, settings, run, sweep_token)
     add_pages(app)
+    add_reference(app, harness=settings.harness)
     if settings.harness:
         _add_harness(app)
     app.register_error_handler(HTTPException, route_problem)

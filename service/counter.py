@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Run = Callable[[Command], flask.Response]
 
 DEFAULT_EVENT = "default"
-MAP_TICKETS_MAX = 10_000
 B = TypeVar("B", bound=wire.Body)
 
 
@@ -79,9 +78,7 @@ def add_counter(app: flask.Flask, mode: Mode, run: Run) -> None:
 
     @app.get("/events/<event>/tickets")
     def tickets(event: str) -> flask.Response:
-        first = wire.whole("first", flask.request.args.get("first", "1"), 1, wire.CAPACITY_MAX)
-        most = first + MAP_TICKETS_MAX - 1
-        last = wire.whole("last", flask.request.args.get("last", str(most)), first, most)
+        first, last = wire.ticket_range(query())
         return sent(replies.mapped(mode.store.tickets(event, first, last)))
 
     def _event_of(order: str) -> str:
@@ -100,6 +97,11 @@ def purchase(event: str) -> Buy:
 def body_of(model: type[B]) -> B:
     """Return the body of the request. Raises ``Problem``."""
     return wire.body_of(model, flask.request.headers.get("Content-Type", ""), _read())
+
+
+def query() -> wire.Query:
+    """Return all that the query says of each name."""
+    return flask.request.args.to_dict(flat=False)
 
 
 def _new_order(event: str) -> str:

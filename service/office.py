@@ -11,7 +11,7 @@ import flask
 from service import replies, wire
 from service.answers import sent
 from service.commands import Resize, Sweep
-from service.counter import DEFAULT_EVENT, body_of
+from service.counter import DEFAULT_EVENT, body_of, query
 from service.mode import Damaged
 from service.outcomes import NoSuchEvent
 from service.problems import Problem, Response, no_such_event
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from service.counter import Run
     from service.mode import Mode
     from service.settings import Settings
-
-VERSION_MAX = 10**18 - 1
-EVENTS_MAX, EVENTS = 1000, 100
 
 
 def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep_token: str) -> None:
@@ -48,7 +45,7 @@ def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep
     @app.get("/events/<event>/journal")
     def journal(event: str) -> flask.Response:
         _require_token(settings.admin_token)
-        after = wire.whole("after", flask.request.args.get("after", "0"), 0, VERSION_MAX)
+        after = wire.AFTER.of(query())
         lines = mode.store.changes(event, after)
         if isinstance(lines, NoSuchEvent):
             raise no_such_event(event)
@@ -65,8 +62,8 @@ def add_events(app: flask.Flask, mode: Mode, settings: Settings, run: Run) -> No
 
     @app.get("/events")
     def events() -> flask.Response:
-        limit = wire.whole("limit", flask.request.args.get("limit", str(EVENTS)), 1, EVENTS_MAX)
-        names = mode.store.names(flask.request.args.get("after", ""), limit)
+        limit = wire.LIMIT.of(query())
+        names = mode.store.names(wire.said(query(), "after", ""), limit)
         seen = [event for name in names if isinstance(event := mode.store.look(name), Event)]
         return sent(replies.listed(seen, limit))
 

@@ -47,14 +47,18 @@ def add_pages(app: flask.Flask) -> None:
     def web(name: str) -> flask.Response:
         if name not in files:
             raise NotFound
-        content = files[name]
-        response = flask.Response(content, content_type=TYPES[_ending(name)], headers=HEADERS)
-        response.set_etag(sha256(content).hexdigest()[:32])
-        response.make_conditional(flask.request)
-        return response
+        return kept(files[name], TYPES[_ending(name)])
 
     for path, name in PAGES.items():
         app.add_url_rule(path, f"page {path}", web, methods=["GET"], defaults={"name": name})
+
+
+def kept(content: bytes, content_type: str) -> flask.Response:
+    """Return what a browser may keep, or word that what it has is still good."""
+    response = flask.Response(content, content_type=content_type, headers=HEADERS)
+    response.set_etag(sha256(content).hexdigest()[:32])
+    response.make_conditional(flask.request)
+    return response
 
 
 def _ending(name: str) -> str:

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from service.schema import ProblemBody
 
 SHOWN_CHARACTERS_MAX = 40
 RETRY_AFTER_S = 1
+TYPE = "urn:turnstile:problem:"
+"""What a problem's type begins with; its slug follows."""
 
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
@@ -52,7 +59,7 @@ class Response:
     """A status, a JSON body and the headers that belong to them."""
 
     status: int
-    body: dict[str, Any]
+    body: Mapping[str, object]
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
 
@@ -66,14 +73,13 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """Return it as it is sent."""
-        body = {
-            "type": f"urn:turnstile:problem:{self.slug}",
+        body: ProblemBody = {
+            "type": f"{TYPE}{self.slug}",
             "title": TITLES[self.slug],
             "status": self.status,
             "detail": str(self),
-            **self.extra,
         }
-        return Response(self.status, body, HEADERS.get(self.status, {}), "application/problem+json")
+        return Response(self.status, {**body, **self.extra}, HEADERS.get(self.status, {}), "application/problem+json")
 
 
 def no_such_event(name: str) -> Problem:

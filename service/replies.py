@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from service.outcomes import (
     Cancelled,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.mode import Claim
+    from service.schema import EventBody, EventsBody, ModeBody, OrderBody, SweptBody, TicketsBody
     from service.values import Event, Order, TicketMap
 
 
@@ -40,7 +40,8 @@ def replied(reply: Reply) -> Response:  # noqa: C901  # a line for each reply th
         case Sized(event):
             return Response(200, event_body(event))
         case Swept(event, ended):
-            return Response(200, event_body(event) | {"ended": ended})
+            swept: SweptBody = {**event_body(event), "ended": ended}
+            return Response(200, swept)
         case SoldOut(event, quantity):
             asked = f"{quantity} ticket was asked for" if quantity == 1 else f"{quantity} tickets were asked for"
             left = f"{event.count or 'no more'} {'is' if event.count == 1 else 'are'} left"
@@ -62,14 +63,14 @@ def replied(reply: Reply) -> Response:  # noqa: C901  # a line for each reply th
             raise no_such_order(order_id)
 
 
-def event_body(event: Event) -> dict[str, Any]:
+def event_body(event: Event) -> EventBody:
     """Return an event as clients see it."""
     return {"event": event.name, "capacity": event.capacity, "count": event.count, "version": event.version}
 
 
-def order_body(order: Order) -> dict[str, Any]:
+def order_body(order: Order) -> OrderBody:
     """Return an order as clients see it."""
-    body = {
+    body: OrderBody = {
         "order": order.id,
         "event": order.event,
         "status": order.status,
@@ -80,7 +81,7 @@ def order_body(order: Order) -> dict[str, Any]:
     }
     if order.buyer is not None:
         body["buyer"] = order.buyer
-    if order.status == "held":
+    if order.status == "held" and order.expires_at is not None:
         body["expires_at"] = order.expires_at
     return body
 
@@ -101,17 +102,31 @@ def found(order: Order | NoSuchOrder) -> Response:
 
 def claimed(name: str, claim: Claim, workers: int, threads: int) -> Response:
     """Return the response that says what a mode claims, and how it is served."""
-    return Response(200, {"mode": name, "claim": asdict(claim), "workers": workers, "threads": threads})
+    body: ModeBody = {
+        "mode": name,
+        "claim": {
+            "reach": claim.reach,
+            "survives": claim.survives,
+            "waits": claim.waits,
+            "fair": claim.fair,
+            "price": claim.price,
+        },
+        "workers": workers,
+        "threads": threads,
+    }
+    return Response(200, body)
 
 
 def listed(events: Sequence[Event], limit: int) -> Response:
     """Return the response to a question for events; ``next`` is what to ask for after, when there may be more."""
     following = events[-1].name if len(events) == limit else None
-    return Response(200, {"events": [event_body(event) for event in events], "next": following})
+    body: EventsBody = {"events": tuple(event_body(event) for event in events), "next": following}
+    return Response(200, body)
 
 
 def mapped(seen: TicketMap | NoSuchEvent) -> Response:
     """Return the response to a question for the tickets of an event. Raises ``Problem``."""
     if isinstance(seen, NoSuchEvent):
         raise no_such_event(seen.event)
-    return Response(200, event_body(seen.event) | {"sold": seen.sold, "held": seen.held})
+    body: TicketsBody = {**event_body(seen.event), "sold": seen.sold, "held": seen.held}
+    return Response(200, body)

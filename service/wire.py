@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +18,9 @@ from service.problems import Problem, shown, too_large
 from service.values import EVENT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Query = Mapping[str, Sequence[str]]
 
 BODY_BYTES_MAX = 4096
 QUANTITY_MAX = 100
@@ -25,9 +28,13 @@ BUYER_CHARACTERS_MAX = 100
 TTL_S_MIN, TTL_S_MAX = 1, 24 * 3600
 """How long tickets can be held, in seconds."""
 CAPACITY_MAX = 10_000_000
-NUMBER_DIGITS_MAX = 18
+MAP_TICKETS_MAX = 10_000
+"""How many tickets can be looked at in one reply."""
+DIGITS_MAX = 18
+"""The most digits that are read as a number."""
 KEY_CHARACTERS_MAX = 255
 KEY = re.compile(rf"[!-~]{{1,{KEY_CHARACTERS_MAX}}}")
+Key = Annotated[str, Field(pattern=f"^{KEY.pattern}$")]
 
 
 class Body(BaseModel):
@@ -72,6 +79,46 @@ class CapacityBody(Body):
 
 class NoBody(Body):
     """The body of a request that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number that a query may have."""
+
+    name: str
+    least: int
+    most: int
+    default: int
+    description: str
+
+    def of(self, query: Query) -> int:
+        """Return what ``query`` says. Raises ``Problem``."""
+        text = said(query, self.name, str(self.default))
+        digits = text.isascii() and text.isdecimal() and len(text) <= DIGITS_MAX
+        if not (digits and self.least <= int(text) <= self.most):
+            expected = f"a whole number from {self.least} to {self.most}"
+            raise Problem(400, "bad-request", f"{self.name} is {shown(text)}: expected {expected}")
+        return int(text)
+
+
+LIMIT = Whole("limit", 1, 1000, 100, "how many events at most")
+AFTER = Whole("after", 0, 10**DIGITS_MAX - 1, 0, "the version behind which to begin")
+FIRST = Whole("first", 1, CAPACITY_MAX, 1, "the first ticket")
+
+
+def said(query: Query, name: str, default: str) -> str:
+    """Return what a query says of ``name``, or the default. Raises ``Problem``."""
+    values = query.get(name, [default])
+    if len(values) > 1:
+        raise Problem(400, "bad-request", f"{name} stands {len(values)} times in the query: expected it once")
+    return values[0]
+
+
+def ticket_range(query: Query) -> tuple[int, int]:
+    """Return the first and the last ticket that are asked for. Raises ``Problem``."""
+    first = FIRST.of(query)
+    most = first + MAP_TICKETS_MAX - 1
+    return first, Whole("last", first, most, most, "").of(query)
 
 
 B = TypeVar("B", bound=Body)
@@ -157,10 +204,3 @@ def _raise_wrong_field(error: ValidationError, model: type[BaseModel]) -> NoRetu
     ranges = ("greater_than_equal", "less_than_equal", "string_too_short", "string_too_long")
     slug = "out-of-range" if first["type"] in ranges else "wrong-type"
     raise Problem(422, slug, f"{name} is {shown(first['input'])}: expected {known.description}")
-
-
-def whole(name: str, text: str, least: int, most: int) -> int:
-    """Return a whole number of the query. Raises ``Problem``."""
-    if not (text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS_MAX and least <= int(text) <= most):
-        raise Problem(400, "bad-request", f"{name} is {shown(text)}: expected a whole number from {least} to {most}")
-    return int(text)
