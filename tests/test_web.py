@@ -95,7 +95,7 @@ def test_every_file_comes_with_a_strict_policy_and_only_when_it_is_new(served: S
     service = served("group_commit")
     files = [f"/web/{file.name}" for file in (resources.files("service") / "web").iterdir()]
     assert len(files) > 10
-    for path in ["/", "/lab", *files]:
+    for path in ["/", "/lab", "/docs", *files]:
         reply = requests.get(service.url + path, timeout=10)
         assert reply.status_code == 200
         policy = dict(each.split(" ", 1) for each in reply.headers["Content-Security-Policy"].split("; "))

@@ -172,6 +172,8 @@ def test_partial_takes_what_is_left(client: FlaskClient) -> None:
         ("GET", "/orders/%22", 404, "no-such-order"),
         ("GET", "/orders/.*", 404, "no-such-order"),
         ("GET", "/nowhere", 404, "not-found"),
+        ("POST", "//buy", 404, "not-found"),
+        ("GET", "/events//tickets", 404, "not-found"),
         ("GET", "/buy", 405, "method-not-allowed"),
         ("PUT", "/tickets", 405, "method-not-allowed"),
         ("POST", "/noop", 404, "not-found"),
