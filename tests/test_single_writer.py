@@ -121,7 +121,7 @@ def test_one_process_writes_and_it_is_no_worker(served: Callable[..., Service], 
     worker = int(http.post(f"{service.url}/buy", json={"quantity": 1}).headers["Turnstile-Worker"])
     assert len(writers(service)) == 1
     assert worker != writer(service)
-    until(lambda: len(alive_of(service.process.pid)) == 4)  # the master, two workers, and the writer
+    until(lambda: len(alive_of(service.process.pid)) == 5)  # the master, two workers, the writer, and the sweeper
     port = int(service.url.rpartition(":")[2])
     assert listens(worker, port)
     assert not listens(writer(service), port)
