@@ -15,7 +15,10 @@ from service.problems import Problem
 if TYPE_CHECKING:
     from service.problems import Response
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What is said to a client that waits to be told to send its body (RFC 9110, 10.1.1)."""
 FULL = Problem(503, "busy", "too many are waiting already, so nothing was done; try again")
+CUT_OFF = Problem(400, "bad-request", "the request ended before all of it had come, so nothing was done")
 SLOW = Problem(408, "bad-request", "the request did not arrive in time, so nothing was done")
 MALFORMED = {
     400: Problem(400, "bad-request", "the request is no well-formed HTTP"),

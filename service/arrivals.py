@@ -1,116 +1,125 @@
 """gunicorn's threaded worker, but that a request is given to a thread when it has arrived whole, and not before.
 
 So a client that sends slowly, or opens connections ahead of need, keeps no thread waiting, and a request too many is
-refused at the door (``admission.py``). Until a request is whole, the main thread looks at what is there without taking
-it, and has the kernel wake it when there is more.
+refused at the door (``admission.py``). The main thread reads what comes, cuts it into requests (``framing.py``), and
+gives one at a time to the pool; the thread that gets it has no more to read from the connection.
 """
 
 from __future__ import annotations
 
 import contextlib
-import selectors
 import socket
 import struct
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.http import get_parser
 
-from service.admission import FULL, MALFORMED, SLOW, refusal
-from service.whole import HEAD_BYTES_MAX, whole
+from service.admission import CONTINUE, CUT_OFF, FULL, MALFORMED, SLOW, refusal
+from service.connections import Connections, received
+from service.framing import Arriving, Endless, TooLarge
+from service.problems import too_large
 from service.wire import BODY_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from concurrent.futures import Future
 
     from gunicorn.http.message import Request
     from gunicorn.workers.gthread import TConn
 
-    from service.problems import Problem
-
-    Readable = Callable[[TConn, socket.socket], None]
-
 READ_S = 10.0
 """How long a request may take to arrive, from its first byte on. Past it, the connection is closed."""
 STALL_S = 10.0
-"""How long a thread waits for a client to send or take the next byte."""
-LINGER_S = 2.0
-"""How long a client may take to end a connection on which it has had its last reply."""
-LOOK_S = 0.2
-"""How often connections are looked through for those whose time is over."""
+"""How long a thread waits for a client to take the next bytes of a reply."""
+THREAD_S = 1.0
+"""How long a request may wait for a thread, however short the wait for the others may be."""
 
 
-class Arrivals(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+class Arrivals(Connections):
     """A gthread worker that knows what it lets in."""
 
     inside_max = 1000
     """Most requests that may be inside: in a thread, waiting for one, or waiting for their reply."""
+    wait_s = 5.0
+    """How long a request may wait for a thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # as gunicorn has it
         super().__init__(*args, **kwargs)
         self._inside: set[TConn] = set()
-        self._next_look = 0.0
-        self._quits = False
 
     def enqueue_req(self, conn: TConn) -> None:
-        if not (conn.initialized or conn.data_ready):
-            seconds, micros = divmod(int(STALL_S * 1e6), 1_000_000)
-            for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                conn.sock.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", seconds, micros))  # struct timeval
-            conn.expected = 1
-            self._watch(conn, self.cfg.keepalive)
-        elif len(self._inside) >= self.inside_max:
-            self._refuse(conn, FULL)
-        else:
-            self._inside.add(conn)
-            self.tpool.submit(self.handle, conn).add_done_callback(partial(self._handled, conn))
+        """Take a new connection: gunicorn calls this for no other."""
+        seconds, micros = divmod(int(STALL_S * 1e6), 1_000_000)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", seconds, micros))  # a timeval
+        conn.initialized = True
+        conn.arriving, conn.begun = Arriving(BODY_BYTES_MAX), None
+        self._watch(conn, self.cfg.keepalive, self._readable)
 
-    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        if _arrived(conn):
-            super().on_client_socket_readable(conn, client)
-        else:
-            self.poller.unregister(client)
-            self.keepalived_conns.remove(conn)
-            self._watch(conn, READ_S)
-
-    def on_pending_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        first = conn.expected == 1
-        if _arrived(conn):
-            super().on_pending_socket_readable(conn, client)
-        elif first:
-            self._unwatch(conn)
-            self._watch(conn, READ_S)
-
-    def handle_quit(self, sig: int, frame: object) -> None:
-        """End at once. A terminal's Ctrl-C comes to a worker twice, from the terminal and from the master.
-
-        gunicorn shuts its pool down in here, which may stand still for ever: on a lock that the main thread held when
-        the signal came, or the same handler at its first signal. The pool ends with the process anyway.
-        """
-        if not self._quits:
-            self._quits = True
-            super(ThreadWorker, self).handle_quit(sig, frame)
-
-    def finish_request(self, conn: TConn, fs: Future[object]) -> None:
-        if fs.cancelled() or fs.exception() or fs.result():
-            super().finish_request(conn, fs)
+    def finish_request(self, conn: TConn, task: Future[object]) -> None:
+        self._inside.discard(conn)
+        if not task.cancelled() and not task.exception() and task.result():
+            self._next(conn)
         else:
             self._linger(conn)
 
-    def murder_pending(self) -> None:
-        """Close those whose time is over; they do not stand in its order."""
-        now = time.monotonic()
-        if now < self._next_look:
+    def _readable(self, conn: TConn, client: socket.socket) -> None:
+        came = received(client)
+        if came is None:
             return
-        self._next_look = now + LOOK_S
-        for conn in [conn for conn in self.pending_conns if conn.timeout <= now]:
-            if conn.expected > 1:
-                self._unwatch(conn)
-                self._refuse(conn, SLOW)
+        self._unwatch(conn)
+        if came:
+            conn.arriving.seen += came
+            self._next(conn)
+        elif conn.arriving.seen:
+            self._refuse(conn, CUT_OFF)
+        else:
+            self._close(conn)
+
+    def _next(self, conn: TConn) -> None:
+        """Give the next request to a thread if it is there; else wait for it."""
+        try:
+            request = conn.arriving.next()
+        except Endless:
+            self._refuse(conn, MALFORMED[431])
+        except TooLarge:
+            self._refuse(conn, too_large(BODY_BYTES_MAX))
+        else:
+            if not request:
+                self._wait(conn)
+            elif len(self._inside) >= self.inside_max:
+                self._refuse(conn, FULL)
             else:
-                self._end(conn)
+                self._inside.add(conn)
+                conn.begun, conn.arrived = None, time.monotonic()
+                conn.parser = get_parser(self.cfg, (request,), conn.client)
+                self.tpool.submit(self.handle, conn).add_done_callback(partial(self._handled, conn))
+
+    def _wait(self, conn: TConn) -> None:
+        """Wait for a request, or for the rest of one, for which there is a time from its first byte on."""
+        if not conn.arriving.seen:
+            self._watch(conn, self.cfg.keepalive, self._readable)
+            return
+        if conn.arriving.continues:
+            conn.arriving.continues = False
+            with contextlib.suppress(OSError):  # it may have gone
+                conn.sock.send(CONTINUE, socket.MSG_DONTWAIT)
+        now = time.monotonic()
+        conn.begun = conn.begun or now
+        self._watch(conn, conn.begun + READ_S - now, self._readable, SLOW)
+
+    # In a thread of the pool.
+
+    def handle(self, conn: TConn) -> object:
+        if time.monotonic() - conn.arrived > max(self.wait_s, THREAD_S):
+            conn.sock.send(refusal(FULL), socket.MSG_DONTWAIT)
+            return False
+        return super().handle(conn)
+
+    def handle_request(self, req: Request, conn: TConn) -> object:
+        if self.nr_conns >= self.worker_connections:  # others wait to be let in
+            req.force_close()
+        return super().handle_request(req, conn)
 
     def handle_error(self, req: Request, client: socket.socket, addr: object, exc: BaseException) -> None:
         """Say it as every other problem is said; gunicorn would send a page of HTML."""
@@ -120,54 +129,8 @@ class Arrivals(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         client.send(refusal(MALFORMED.get(status, MALFORMED[500])))
 
     def _handled(self, conn: TConn, task: Future[object]) -> None:
-        self._inside.discard(conn)
+        """Go on in the main thread."""
         self.method_queue.defer(self.finish_request, conn, task)
-
-    def _watch(self, conn: TConn, patience_s: float, then: Readable | None = None) -> None:
-        """Wait without a thread: for a request, for the rest of one, or for what ``then`` is to do."""
-        conn.sock.setblocking(False)  # noqa: FBT003  # as Python has it
-        conn.timeout = time.monotonic() + patience_s
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(then or self.on_pending_socket_readable, conn))
-        self.pending_conns.append(conn)
-
-    def _refuse(self, conn: TConn, problem: Problem) -> None:
-        conn.expected = 1
-        with contextlib.suppress(OSError):  # it may have gone
-            conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-            conn.sock.send(refusal(problem), socket.MSG_DONTWAIT)
-        self._linger(conn)
-
-    def _linger(self, conn: TConn) -> None:
-        """End a connection when the client has (RFC 9112, 9.6), or in a while: not gunicorn's way, which waits here."""
-        try:
-            self._watch(conn, LINGER_S, self._drain)
-        except (OSError, ValueError):  # it is closed already
-            self.nr_conns -= 1
-            conn.close()
-            return
-        try:
-            conn.sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._end(conn)
-
-    def _drain(self, conn: TConn, client: socket.socket) -> None:
-        try:
-            left = client.recv(HEAD_BYTES_MAX)
-        except BlockingIOError:
-            return
-        except OSError:
-            left = b""
-        if not left:
-            self._end(conn)
-
-    def _unwatch(self, conn: TConn) -> None:
-        self.poller.unregister(conn.sock)
-        self.pending_conns.remove(conn)
-
-    def _end(self, conn: TConn) -> None:
-        self._unwatch(conn)
-        self.nr_conns -= 1
-        conn.close()
 
 
 class _Page(bytearray):
@@ -177,20 +140,3 @@ class _Page(bytearray):
 
     def gettimeout(self) -> float:
         return 0.0
-
-
-def _arrived(conn: TConn) -> bool:
-    """Tell whether a thread need not wait for the request; if not, there is nothing to read until there is more."""
-    try:
-        seen = conn.sock.recv(HEAD_BYTES_MAX + 2 * BODY_BYTES_MAX, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    # Readable, and not by more bytes: the client has ended. The thread will find out.
-    arrived = len(seen) < conn.expected or whole(seen, BODY_BYTES_MAX)
-    expected = 1 if arrived else len(seen) + 1
-    if expected != conn.expected:
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, expected)
-        conn.expected = expected
-    return arrived

@@ -8,6 +8,7 @@ hops, so what waits could not be handed over as one batch; and it takes two more
 from __future__ import annotations
 
 import math
+import resource
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 KEEPALIVE_S = 10
 """How long a connection may be idle between two requests."""
 CONNECTIONS_MORE = 1000
+FILES_MORE = 256
+"""Open files that are no connections: journals, locks, pipes."""
 REQUEST_LINE_BYTES_MAX, HEADERS_MAX, HEADER_BYTES_MAX = 2048, 64, 4096
 
 
@@ -118,6 +121,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
         """What a worker is told of the settings: gunicorn hands it no others than its own."""
 
         inside_max = settings.threads + settings.waiting_max
+        wait_s = settings.wait_s
 
     return {
         "bind": f"fd://{bound.detach()}",  # gunicorn closes it: from here on the socket is its own
@@ -125,7 +129,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
         "threads": settings.threads,
         "worker_class": Configured,
         # Connections beyond what may be inside, so that there is somebody to be told that it is full.
-        "worker_connections": 2 * Configured.inside_max + CONNECTIONS_MORE,
+        "worker_connections": min(2 * Configured.inside_max + CONNECTIONS_MORE, _files_max() - FILES_MORE),
         "keepalive": KEEPALIVE_S,
         "limit_request_line": REQUEST_LINE_BYTES_MAX,
         "limit_request_fields": HEADERS_MAX,
@@ -139,3 +143,10 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
         # A stopping worker may still wait for the lock; past this it is killed.
         "graceful_timeout": math.ceil(settings.wait_s + settings.think_s) + 5,
     }
+
+
+def _files_max() -> int:
+    """Return how many files a process may have open, after asking for as many as it may ask for."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most if most != resource.RLIM_INFINITY else sys.maxsize

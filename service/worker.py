@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from service.admission import MALFORMED, refusal
 from service.arrivals import Arrivals
 from service.later import LATER, Later
 
@@ -97,7 +98,6 @@ class Worker(Arrivals):
         try:
             return super().handle_request(req, conn)
         except _Deferred as deferred:
-            # What is left of the request is read here, where a slow client holds up nobody else.
             if not super()._keepalive_after(conn, True):  # noqa: FBT003  # as gunicorn has it
                 deferred.response.force_close()
             return self._begun(_Waiting(conn, deferred.response, deferred.body), deferred.body)
@@ -139,8 +139,15 @@ class Worker(Arrivals):
         super().wait_for_and_dispatch_events(timeout)
         while self._awaited and (self._awaited[0].body is None or self._awaited[0].deadline <= time.monotonic()):
             waiting = self._awaited.popleft()
-            if waiting.body and waiting.body.leave():
+            if waiting.body and self._leaves(waiting.body):
                 self._send(waiting)
+
+    def _leaves(self, body: Later) -> bool:
+        try:
+            return body.leave()
+        except Exception:  # it may be served or not: its outcome will come
+            self.log.exception("a request could not leave its queue")
+            return False
 
     def _send_all(self) -> None:
         self._told = False
@@ -153,15 +160,16 @@ class Worker(Arrivals):
         conn, response = waiting.conn, waiting.response
         try:
             reply = waiting.rendered()
-            sent = _taken(conn.sock, reply)
-        except Exception as error:  # nothing that one client does may end the thread of all
-            if not isinstance(error, OSError):
-                self.log.exception("a reply could not be made")
+        except Exception:  # nothing that is the matter with one reply may end the thread of all
+            self.log.exception("a reply could not be made")
             response.force_close()
-            reply, sent = b"", 0
-        waiting.conn = waiting.response = None
-        self._inside.discard(conn)
+            reply = refusal(MALFORMED[500])
+        waiting.body = waiting.conn = waiting.response = None
         keep = not response.should_close()
+        try:
+            sent = _taken(conn.sock, reply)
+        except OSError:  # the client has gone
+            keep, sent = False, len(reply)
         if sent == len(reply):
             over: Future[object] = Future()
             over.set_result(keep)

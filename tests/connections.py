@@ -54,7 +54,8 @@ class Client:
         while line := self._replies.readline().strip():
             name, _, value = line.decode().partition(": ")
             headers[name] = value
-        return status, headers, json.loads(self._replies.read(int(headers["Content-Length"])))
+        length = int(headers.get("Content-Length", 0))
+        return status, headers, json.loads(self._replies.read(length)) if length else {}
 
     def ended(self) -> bool:
         """Tell whether the other side has closed the connection, and sent nothing more."""

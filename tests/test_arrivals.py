@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
+import resource
 import select
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import requests
 
 from service.arrivals import Arrivals
-from service.whole import whole
 from tests.connections import BODY, BUY, HEAD, Client, clients, held, look, service
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
-LOOK = b"GET /tickets HTTP/1.1\r\nHost: x\r\n\r\n"
-
-
-@given(request=st.sampled_from([BUY, CHUNKED, LOOK]), more=st.binary(max_size=20))
-def test_a_request_is_whole_at_its_last_byte_and_not_before(request: bytes, more: bytes) -> None:
-    """With a length, in chunks, or without a body; whatever comes behind it belongs to the next one."""
-    assert not any(whole(request[:length], 4096) for length in range(len(request)))
-    assert whole(request, 4096)
-    assert whole(request + more, 4096) or request is CHUNKED
+CHUNKS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKED = CHUNKS + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+MODE = b"GET /mode HTTP/1.1\r\nHost: x\r\n\r\n"
+"""What is answered without opening a file."""
 
 
-@pytest.mark.parametrize(
-    "seen",
-    [
-        HEAD + b"Content-Length: 99999999999\r\n\r\n",
-        HEAD + b"Content-Length: 10\r\nExpect: 100-continue\r\n\r\n",
-        HEAD + b"Content-Length: none\r\n\r\n",
-        b"x" * 20_000,
-    ],
-)
-def test_what_will_be_refused_or_asked_for_is_not_waited_for(seen: bytes) -> None:
-    """A body that is too large anyway, one that comes when it is asked for, a length that is none, endless headers."""
-    assert whole(seen, 4096)
+def worker_of(url: str) -> int:
+    """Return the process of the only worker."""
+    return int(requests.get(f"{url}/tickets", timeout=PATIENCE_S).headers["Turnstile-Worker"])
 
 
 @pytest.mark.parametrize("cut", [1, len(HEAD), len(BUY) - 1])
@@ -147,3 +129,116 @@ def test_ctrl_c_ends_a_worker_whatever_it_was_at() -> None:
         worker.cfg = SimpleNamespace(worker_int=lambda _: worker.handle_quit(signal.SIGQUIT, None))
         with pool._shutdown_lock, pytest.raises(SystemExit):  # noqa: SLF001  # as ``submit`` does
             worker.handle_quit(signal.SIGINT, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "rest", "status"),
+    [
+        (BUY[:40], BUY[40:], 201),
+        (HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY), BODY, 201),
+        (CHUNKS + b"5\r\n0\r\n\r\n", b"\r\n0\r\n\r\n", 422),
+        (CHUNKED[:-2], CHUNKED[-2:], 201),
+    ],
+    ids=["a half", "one that wants to be asked", "data that looks like the end", "no empty line after the last chunk"],
+)
+def test_what_is_behind_a_request_keeps_no_thread_either(
+    tmp_path: Path, before: bytes, rest: bytes, status: int
+) -> None:
+    """Sent in one piece with the request before: that one is answered, others are served, then this one is."""
+    with service(tmp_path) as started, ExitStack() as stack:
+        slow = clients(stack, started.url)
+        for each in slow:
+            each.send(BUY + before)
+        assert {each.reply()[0] for each in slow} == {201}
+        assert look(started.url)["version"] == len(slow)
+        for each in slow:
+            each.send(rest)
+        answers = [each.reply() for each in slow]
+        if b"Expect" in before:
+            assert {answer[0] for answer in answers} == {100}
+            answers = [each.reply() for each in slow]
+        assert {answer[0] for answer in answers} == {status}
+
+
+def test_a_body_in_chunks_may_have_all_that_belongs_to_chunks(tmp_path: Path) -> None:
+    """Extensions, trailers, and another request right behind."""
+    chunks = CHUNKS + b"5;name=value\r\n%s\r\n%x\r\n%s\r\n0;last\r\nDigest: x\r\n\r\n" % (
+        BODY[:5],
+        len(BODY) - 5,
+        BODY[5:],
+    )
+    with service(tmp_path) as started, Client(started.url) as client:
+        client.send(chunks + BUY + chunks)
+        assert [client.reply()[2]["tickets"] for _ in range(3)] == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (HEAD + b"Content-Length: 5000\r\n\r\n", 413),
+        (HEAD + b"Expect: 100-continue\r\nContent-Length: 999999999999999999\r\n\r\n", 413),
+        (CHUNKS + b"fffff\r\n", 413),
+        (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 4000, 431),
+    ],
+)
+def test_what_is_too_large_anyway_is_refused_before_it_has_come(tmp_path: Path, sent: bytes, status: int) -> None:
+    """Twenty at once, and one thread: told so in the same words as ever, and the others need not wait."""
+    with service(tmp_path) as started, ExitStack() as stack:
+        large = clients(stack, started.url)
+        for each in large:
+            each.send(sent)
+        assert look(started.url)["version"] == 0
+        told = [each.reply() for each in large]
+        assert {(code, body["status"], headers["Connection"]) for code, headers, body in told} == {
+            (status, status, "close")
+        }
+        assert all(each.ended() for each in large)
+
+
+def test_who_has_said_all_may_say_so(tmp_path: Path) -> None:
+    """It ends its side of the connection and waits for the reply."""
+    with service(tmp_path) as started, Client(started.url) as client:
+        client.send()
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.reply()[0] == 201
+        assert client.ended()
+
+
+def test_who_waits_too_long_for_a_thread_is_told_that_nothing_was_done(tmp_path: Path) -> None:
+    """One thread, which thinks over each order: those whose turn comes too late hear 503, and were not sold to."""
+    with service(tmp_path, "no_lock", think_s=0.4, wait_s=0) as started, ExitStack() as stack:
+        crowd = clients(stack, started.url, 10)
+        for each in crowd:
+            each.send()
+        statuses = [each.reply()[0] for each in crowd]
+        assert set(statuses) == {201, 503}
+        assert look(started.url)["version"] == statuses.count(201)
+
+
+def test_a_worker_without_room_for_one_more_connection_goes_on(tmp_path: Path) -> None:
+    """As many files as it may have are open: it serves those it has, and takes the others when one has left."""
+    with service(tmp_path) as started, ExitStack() as stack:
+        worker = worker_of(started.url)
+        files = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (files + 4, files + 4))
+        crowd = clients(stack, started.url, 12)
+        until(lambda: "no connection can be taken" in (tmp_path / "service.log").read_text())
+        crowd[0].send(MODE)
+        assert crowd[0].reply()[0] == 200
+        for each in crowd[:10]:
+            each.socket.shutdown(socket.SHUT_RDWR)
+        crowd[11].send(MODE)
+        assert crowd[11].reply()[0] == 200
+        assert worker_of(started.url) == worker
+
+
+def test_who_has_not_said_anything_does_not_keep_the_service_from_stopping(tmp_path: Path) -> None:
+    """Connections that are open and idle, new ones and used ones, and one with half a request."""
+    with service(tmp_path, "hasty") as started, ExitStack() as stack:
+        idle = clients(stack, started.url, 3)
+        idle[0].send()
+        assert idle[0].reply()[0] == 201
+        idle[1].send(BUY[:30])
+        assert look(started.url)["version"] == 1
+        started.process.send_signal(signal.SIGTERM)
+        assert started.process.wait(PATIENCE_S) == 0
