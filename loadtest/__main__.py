@@ -128,10 +128,14 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
         sentence = "only the journal says which holds have ended, so this shape needs the admin token"
         raise click.BadParameter(sentence, param_hint="'--token'")
 
+    url = url.rstrip("/")
+    if why := compare.refusal(url, options["event"], options["token"]):
+        raise click.BadParameter(why, param_hint="'URL'")
+
     def run(place: Path, follow: Follow) -> None:
         target = place / "round-1" / "service"
         processes = min(options["processes"], scene.clients)
-        compare.run_against(url.rstrip("/"), target, scene, processes, options["token"], follow(url))
+        compare.run_against(url, target, scene, processes, options["token"], follow(url))
 
     session.record(run, scene, _asked(options | {"url": url}), options)
 

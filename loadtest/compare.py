@@ -95,7 +95,23 @@ def run_against(
     except (ClientDied, NoTurnstile) as error:
         (place / "failure.txt").write_text(f"{error}\n")
     except requests.RequestException as error:
-        (place / "failure.txt").write_text(f"the service at {url} did not answer as expected: {error}\n")
+        (place / "failure.txt").write_text(f"{_unexpected(url, error)}\n")
+
+
+def refusal(url: str, event: str, token: str) -> str:
+    """Return why a run against ``url`` would tell nothing; nothing if it would."""
+    try:
+        with transport.session() as session:
+            _understood(url, _asked(session, f"{url}/mode", token), _asked(session, f"{url}/events/{event}", token))
+    except NoTurnstile as error:
+        return str(error)
+    except requests.RequestException as error:
+        return _unexpected(url, error)
+    return ""
+
+
+def _unexpected(url: str, error: requests.RequestException) -> str:
+    return f"the service at {url} did not answer as expected: {error}"
 
 
 def _begin(place: Path, plan: Plan) -> None:

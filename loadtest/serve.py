@@ -50,7 +50,7 @@ def service(folder: Path, flags: dict[str, object], program: str = "service") ->
     ``program`` is the module to run, for a benchmark that serves with something added.
     """
     port, token = free_port(), secrets.token_hex(16)
-    words = {"data": folder / "data", "bind": f"127.0.0.1:{port}", "harness": "true", **flags}
+    words = {"data": folder / "data", "harness": "true", **flags, "bind": f"127.0.0.1:{port}"}
     command = [sys.executable, "-m", program]
     for name, value in words.items():
         command += [f"--{name.replace('_', '-')}", str(value)]

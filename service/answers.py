@@ -103,14 +103,15 @@ def raised(error: Exception) -> flask.Response:
 def route_problem(error: HTTPException) -> flask.Response:
     """Return the response for what the web framework itself refuses."""
     place = f"{flask.request.method} {flask.request.path[:100]!r}"
-    allowed = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    methods = sorted(getattr(error, "valid_methods", None) or ())
     match error.code:
         case HTTPStatus.NOT_FOUND:
             detail = f"there is no route {place}: expected one such as GET /tickets or POST /buy"
             return raised(Problem(404, "not-found", detail))
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            refused = raised(Problem(405, "method-not-allowed", f"there is no route {place}: expected {allowed} there"))
-            refused.headers["Allow"] = allowed
+            known = " or ".join(method for method in methods if method not in {"HEAD", "OPTIONS"})
+            refused = raised(Problem(405, "method-not-allowed", f"{place} is not allowed: expected {known} there"))
+            refused.headers["Allow"] = ", ".join(methods)
             return refused
     return raised(Problem(error.code or 500, "bad-request", error.description or error.name))
 

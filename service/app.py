@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import flask
 from werkzeug.exceptions import HTTPException
 
+from service import wire
 from service.answers import raised, route_problem, sent
-from service.counter import DEFAULT_EVENT, add_counter, purchase, runner
+from service.api import buying, running
+from service.counter import DEFAULT_EVENT, add_counter, purchase, query, runner
 from service.office import add_events, add_office
 from service.pages import add_pages
 from service.problems import Response
@@ -31,11 +33,24 @@ def create_app(mode: Mode, settings: Settings, sweep_token: str = "") -> flask.F
     add_office(app, mode, settings, run, sweep_token)
     add_pages(app)
     add_reference(app, harness=settings.harness)
+    _refuse_unknown_queries(app)
     if settings.harness:
         _add_harness(app)
     app.register_error_handler(HTTPException, route_problem)
     app.register_error_handler(Exception, raised)
     return app
+
+
+def _refuse_unknown_queries(app: flask.Flask) -> None:
+    """Refuse what a query says that nobody reads. Links to the pages may have anything: people pass them on."""
+    rows = buying.OPERATIONS + running.OPERATIONS
+    known = {row.path.translate(str.maketrans("{}", "<>")): row.query for row in rows if row.tag != "Pages"}
+
+    @app.before_request
+    def check() -> None:
+        rule = flask.request.url_rule
+        if flask.request.query_string and rule and rule.rule in known:
+            wire.only(query(), [each.name for each in known[rule.rule]])
 
 
 def _add_harness(app: flask.Flask) -> None:

@@ -1,4 +1,4 @@
-"""The API's document, for programs at ``/openapi.json`` and for people at ``/docs``: the same one, made once."""
+"""The API's document, at ``/openapi.json`` for programs and at ``/docs`` for people: made when it is first asked for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 from markupsafe import Markup, escape
 
-from service.api.openapi import PROBLEM, document
+from service.api.operation import PROBLEM
 from service.pages import kept
 from service.problems import TITLES, TYPE
 
@@ -33,19 +33,24 @@ KINDS = {
 
 def add_reference(app: flask.Flask, *, harness: bool) -> None:
     """Add the routes of the API's document."""
-    read, shown = _made(harness=harness)
 
     @app.get("/openapi.json")
     def openapi() -> flask.Response:
+        read, _ = made(harness=harness)
         return kept(read, "application/json")
 
     @app.get("/docs")
     def docs() -> flask.Response:
+        _, shown = made(harness=harness)
         return kept(shown, "text/html; charset=utf-8")
 
 
 @functools.cache
-def _made(*, harness: bool) -> tuple[bytes, bytes]:
+def made(*, harness: bool) -> tuple[bytes, bytes]:
+    """Return the document, and the page that says the same."""
+    # Not with the service: a quarter of a second and 25 MB in each worker, for what a worker is seldom asked for.
+    from service.api.openapi import document  # noqa: PLC0415  # as said above
+
     said = document(metadata.version("turnstile"), harness=harness)
     return f"{json.dumps(said, separators=(',', ':'))}\n".encode(), page(said).encode()
 

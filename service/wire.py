@@ -114,6 +114,14 @@ def said(query: Query, name: str, default: str) -> str:
     return values[0]
 
 
+def only(query: Query, names: Sequence[str]) -> None:
+    """Raise ``Problem`` if a query has other names than these."""
+    for name in query:
+        if name not in names:
+            expected = f"only {', '.join(names)}" if names else "no query here"
+            raise Problem(400, "bad-request", f"{shown(name)} in the query is not known: expected {expected}")
+
+
 def ticket_range(query: Query) -> tuple[int, int]:
     """Return the first and the last ticket that are asked for. Raises ``Problem``."""
     first = FIRST.of(query)

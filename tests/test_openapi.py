@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 
 from service import rules, schema, wire
 from service.api import running
-from service.api.openapi import DECIDED, OPERATIONS, PROBLEM, document
-from service.api.operation import ANY, NO_TOKEN, Refusal
+from service.api.openapi import DECIDED, OPERATIONS, document
+from service.api.operation import ANY, NO_TOKEN, PROBLEM, Refusal
 from service.app import create_app
 from service.problems import HEADERS, TITLES, TYPE
 from service.reference import page

@@ -19,7 +19,7 @@ from service.outcomes import Cancelled, Held, NoSuchEvent, NoSuchOrder, Reply, S
 from service.stores import document, fenced, fencing, journal, json_file
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
-from service.stores.lines import change_of
+from service.stores.lines import CARRIED, change_of
 from service.stores.sealed import seal, unseal
 from service.values import Event, Order, TicketMap
 from tests.counter import NOW, Counter, buying, decide_now, look, sell
@@ -74,6 +74,18 @@ def test_a_journal_that_begins_with_many_holds_is_not_closed_at_once(counter: Co
     for again in (mode, counter.joined("group_commit"), counter.opened("file_lock")):
         assert [again.store.find(hold.id) for hold in holds] == holds
     assert isinstance(mode.execute(Confirm(holds[0].id, "default")).order, Order)  # type: ignore[union-attr]
+
+
+def test_holds_that_are_carried_on_cost_less_than_what_is_new(counter: Counter, directory: Path) -> None:
+    """Twenty holds are several times what fills a journal: they are not written again for every few orders."""
+    mode = counter.opened("file_lock")
+    for _ in range(20):
+        held(mode)
+    for _ in range(200):
+        sell(mode)
+    files = [directory / "default.jsonl", *(path for _, path in journal.closed(directory)["default"])]
+    lines = [unseal(line) for path in files for line in path.read_bytes().splitlines(keepends=True)]
+    assert sum(line["status"] == CARRIED for line in lines) <= sum(line["status"] in {"sold", "held"} for line in lines)
 
 
 @pytest.mark.parametrize("step", ["replace", "overwrite"])

@@ -165,11 +165,12 @@ def test_two_runs_of_one_plan_against_one_service_do_not_share_their_keys(
 
 @pytest.mark.parametrize("words", [("run", "http://127.0.0.1:9"), ("run", "http://127.0.0.1:9", "--event", "x")])
 def test_a_target_that_does_not_answer_could_not_be_told(tmp_path: Path, words: tuple[str, ...]) -> None:
-    """One sentence, exit 2."""
+    """One sentence, exit 2, before anything is recorded."""
     ended = loadtest(tmp_path, *words)
     assert ended.returncode == 2
-    assert "the service at http://127.0.0.1:9 did not answer as expected" in " ".join(ended.stdout.split())
+    assert "the service at http://127.0.0.1:9 did not answer as expected" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stdout + ended.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 GOOD_MODE = '{"mode":"m","claim":{"reach":"processes"},"workers":2}'

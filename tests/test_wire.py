@@ -175,6 +175,9 @@ def test_partial_takes_what_is_left(client: FlaskClient) -> None:
         ("POST", "//buy", 404, "not-found"),
         ("GET", "/events//tickets", 404, "not-found"),
         ("GET", "/buy", 405, "method-not-allowed"),
+        ("POST", "/buy?quantity=3", 400, "bad-request"),
+        ("GET", "/tickets?fresh=1", 400, "bad-request"),
+        ("GET", "/events?limits=3", 400, "bad-request"),
         ("PUT", "/tickets", 405, "method-not-allowed"),
         ("POST", "/noop", 404, "not-found"),
         ("GET", "/events/default/journal", 401, "not-signed-in"),
@@ -191,8 +194,16 @@ def test_what_is_not_there_is_a_problem_too(
 
 
 def test_method_not_allowed_says_which_are(client: FlaskClient) -> None:
-    """RFC 9110 asks for ``Allow``."""
-    assert "POST" in client.get("/buy").headers["Allow"]
+    """RFC 9110 asks for ``Allow``; people are told what they may have meant."""
+    refused = client.delete("/tickets")
+    assert refused.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert refused.get_json()["detail"] == "DELETE '/tickets' is not allowed: expected GET there"
+
+
+def test_a_page_may_be_asked_for_with_any_query(client: FlaskClient) -> None:
+    """People pass links on, and programs add to them; the pages take no part of it for a wish."""
+    for path in ("/?event=default&from=friend", "/lab?x", "/docs?y=1", "/web/page.css?v=2"):
+        assert client.get(path).status_code == 200
 
 
 def test_the_journal_is_for_the_administrator(client: FlaskClient, counter: Counter) -> None:

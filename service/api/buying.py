@@ -127,7 +127,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Make a hold a purchase",
         (ORDER,),
         (*NO_BODY, *KEYED, *NO_ORDER, *refusals(409, "hold-expired", "order-cancelled"), *WRITE),
-        "What is confirmed already is confirmed again.",
+        "What is confirmed or bought already stays so, and is answered again with the `version` that made it so.",
         keyed=True,
     ),
     Operation(
@@ -138,7 +138,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "Give the tickets of an order back",
         (CANCELLED,),
         (*NO_BODY, *KEYED, *NO_ORDER, *refusals(409, "hold-expired"), *WRITE),
-        "They can be sold again at once. What is cancelled already is cancelled again.",
+        "They can be sold again at once. What is cancelled already is answered again with its `version`. "
+        "A hold that has ended gives nothing back.",
         keyed=True,
     ),
 )

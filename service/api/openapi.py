@@ -33,7 +33,7 @@ from pydantic import Field, TypeAdapter
 
 from service import schema, wire
 from service.api import buying, operation, running
-from service.api.operation import ANY, JSON, NO_TOKEN, Scheme
+from service.api.operation import ANY, JSON, NO_TOKEN, PROBLEM, Scheme
 from service.problems import HEADERS, TITLES, TYPE
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 OPERATIONS = buying.OPERATIONS + running.OPERATIONS
 TYPES = {JSON: DataType.OBJECT}
-PROBLEM = "application/problem+json"
 SCHEMAS, RESPONSES = "#/components/schemas/", "#/components/responses/"
 DECIDED = {"sold-out", "hold-expired", "order-cancelled", "capacity-taken", "key-reused"}
 """The problems that say how the event stood."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JSON = "application/json"
+PROBLEM = "application/problem+json"
 
 Scheme = Literal["admin", "sweeper"]
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from service.values import Event
 
 JOURNAL_BYTES_MAX = 4 << 20
-"""A journal that is as long as this is closed before the next change: some 20,000 orders."""
+"""A journal with as much that is new is closed before the next change, or with as much as it began with: some 20,000
+orders."""
 NO_CHANGES = {"continued", CARRIED, NOTED}
 """What ``status`` says on lines that are no changes."""
 CLOSED = re.compile(r"(.+)\.(\d{12,})\.jsonl")

@@ -182,7 +182,7 @@ class JsonFile:
                 self._followed.move_to_end(name)  # else one that is always up to date is let go in the midst of a batch
         if known is None or (known.file, known.read) != (at.st_ino, at.st_size):
             known = self._caught_up(name, files)
-        if known.read - known.began >= journal.JOURNAL_BYTES_MAX:
+        if known.read - known.began >= max(journal.JOURNAL_BYTES_MAX, known.began):
             journal.close(files.journal, known.standing)
             known = self._caught_up(name, files)
             self._index.catch_up_beside()

@@ -1,7 +1,6 @@
 /** Which events there are: a choice among them, for a page that shows one. */
 
 import { call } from "./service.js";
-import { number } from "./words.js";
 
 const EVENTS_MAX = 200;
 
@@ -9,7 +8,7 @@ const EVENTS_MAX = 200;
 export async function offer(choice, event) {
   const found = await call("GET", `/events?limit=${EVENTS_MAX}`);
   const events = found.kind === "done" ? found.body.events : [];
-  const options = events.map(({ event: name, count }) => new Option(`${name} (${number(count)} left)`, name));
+  const options = events.map(({ event: name }) => new Option(name, name)); // how many are left would soon be wrong
   choice.replaceChildren(...options);
   choice.value = event;
   return events;
