@@ -1,4 +1,4 @@
-"""The API's document, at ``/openapi.json`` for programs and at ``/docs`` for people: made when it is first asked for."""
+"""The API's document, at ``/openapi.json`` for programs and at ``/docs`` for people: made when first asked for."""
 
 from __future__ import annotations
 
