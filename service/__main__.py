@@ -48,6 +48,7 @@ def _shown(default: object) -> str:
 def _serve(**flags: str | None) -> NoReturn:
     try:
         chosen = settings.load(os.environ, {name: value for name, value in flags.items() if value is not None})
+        catalogue.check(chosen)  # before the port: what is wrong with both is to be told of what was typed
         bound = _bound(chosen.bind)
         mode, mended = catalogue.build(chosen)
     except (WrongSetting, Refused) as error:

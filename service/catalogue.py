@@ -51,13 +51,17 @@ CLAIMS: dict[str, Claim] = {
 }
 
 
+def check(settings: Settings) -> None:
+    """Raise ``WrongSetting`` if there is no such mode."""
+    if settings.mode not in MODES:
+        raise wrong("mode", settings.mode, f"one of {', '.join(MODES)}")
+
+
 def build(settings: Settings) -> tuple[Mode, list[str]]:
     """Return the mode that ``settings`` name, on a store that is ours and whole, and what had to be mended there.
 
-    Call it before the fork. Raises ``WrongSetting`` or ``recovery.Refused``.
+    Call it before the fork, for settings that were checked. Raises ``recovery.Refused``.
     """
-    if settings.mode not in MODES:
-        raise wrong("mode", settings.mode, f"one of {', '.join(MODES)}")
     owner = f"a service in mode {settings.mode} (process {os.getpid()})"
     claimed = recovery.prepare(settings.data, owner, verify=settings.verify)
     make, decide = MODES[settings.mode], deciding(settings.think_s)

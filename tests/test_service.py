@@ -123,12 +123,14 @@ def test_an_unknown_flag_is_one_line() -> None:
 
 
 def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
-    """At once, and before the data directory is touched."""
+    """At once, and before the data directory is touched; a mode that there is not comes first."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = run("--data", str(tmp_path / "data"), "--bind", address)
+        wrong = run("--data", str(tmp_path / "data"), "--bind", address, "--mode", "nosuch")
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
     assert f"--bind (TURNSTILE_BIND) is '{address}': expected a port that no other program listens on" in ended.stderr
+    assert "--mode (TURNSTILE_MODE) is 'nosuch'" in wrong.stderr
     assert not (tmp_path / "data").exists()
 
 
