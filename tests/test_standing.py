@@ -43,7 +43,16 @@ def standing() -> Standing:
 
 def state(at: Standing) -> object:
     """Return all that there is to know of how an event stands."""
-    return at.event, at.since, at.free.capacity, at.free.given, at.free.runs(), deepcopy(at.holds), at.ends
+    return (
+        at.event,
+        at.since,
+        at.free.capacity,
+        at.free.given,
+        at.free.runs(),
+        deepcopy(at.holds),
+        set(at.held),
+        at.ends,
+    )
 
 
 FOLLOWS: dict[str, Line] = {
@@ -113,6 +122,7 @@ def test_a_line_that_follows_is_followed(kind: str) -> None:
     if "order" in line:
         assert all((ticket in free) == (line["status"] in {"cancelled", "expired"}) for ticket in line["tickets"])
         assert (line["order"] in at.holds) == (line["status"] == "held")
+    assert at.held == {ticket for hold in at.holds.values() for ticket in hold.tickets}
 
 
 @pytest.mark.parametrize("kind", DOES_NOT)

@@ -40,6 +40,8 @@ class Standing:
         self.event = Event(first["event"], capacity, count, version)
         self.free = Free(capacity, first.get("given", capacity - count), first.get("returned", ()))
         self.holds: dict[str, Order] = {}
+        self.held: set[int] = set()
+        """The tickets of these: who looks at a few of many thousands cannot go through all holds."""
         self._begins = version
         self._ends: list[tuple[float, str]] = []
 
@@ -122,7 +124,8 @@ class Standing:
             raise DoesNotFollow(f"the tickets of order {order.id} were not all taken")
         if hold is not None and hold.tickets != order.tickets:
             raise DoesNotFollow(f"the tickets of order {order.id} are not those that were held")
-        self.holds.pop(order.id, None)
+        if self.holds.pop(order.id, None):
+            self.held.difference_update(order.tickets)
         if back:
             self.free.give_back(order.tickets)
 
@@ -141,6 +144,7 @@ class Standing:
 
     def _hold(self, order: Order, ends: float) -> None:
         self.holds[order.id] = order
+        self.held.update(order.tickets)
         heapq.heappush(self._ends, (ends, order.id))
 
     @staticmethod

@@ -36,8 +36,7 @@ class Tickets:
         with self._one:
             known = self._known(document, journal)
             standing = known.standing
-            held = {ticket for hold in standing.holds.values() for ticket in hold.tickets}
-            tickets = range(first, min(last, standing.event.capacity) + 1)
+            held, tickets = standing.held, range(first, min(last, standing.event.capacity) + 1)
             taken = [ticket for ticket in tickets if ticket not in standing.free]
             return TicketMap(
                 standing.event,
