@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SWEEP_S = 0.5
 """How long it sleeps between two looks."""
 REPLY_S = 30.0
+AGAIN_S = 60.0
+"""After how long it asks again for what was answered, and is overdue still."""
 
 
 class Sweeper:
@@ -30,14 +32,25 @@ class Sweeper:
         self._host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # what it is bound to
         self._port = port
         self._token = token
-        self._asked: dict[str, float] = {}
+        self._asked: dict[str, tuple[float, float]] = {}
+        """The end for which each event was asked, and when."""
 
     def run(self, lifeline: int) -> None:
         """Sweep until ``lifeline`` can be read."""
-        while not wait([lifeline], SWEEP_S):
-            for event, ends in self._store.overdue(time.time()):
-                if self._asked.get(event) != ends and self._swept(event):
-                    self._asked[event] = ends  # what is still overdue then is so by a document that is behind
+        pause_s, now = SWEEP_S, 0.0
+        while not wait([lifeline], pause_s):
+            now = now if not pause_s else time.time()
+            pause_s = 0 if self._any_swept(now) else SWEEP_S  # one command does not end all, where there are many
+
+    def _any_swept(self, now: float) -> bool:
+        swept = False
+        for event, ends in self._store.overdue(now):
+            asked, at = self._asked.get(event, (None, 0.0))
+            # What is still overdue then is so by a document that is behind, or by a clock that was set back since.
+            if (asked != ends or time.monotonic() - at >= AGAIN_S) and self._swept(event):
+                self._asked[event] = ends, time.monotonic()
+                swept = True
+        return swept
 
     def _swept(self, event: str) -> bool:
         """Tell whether a worker has done it. Whatever was in the way, the next look finds what is left."""

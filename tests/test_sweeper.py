@@ -15,7 +15,7 @@ from service.catalogue import CLAIMS
 from service.stores import recovery
 from service.stores.document import Checkpoint, rendered
 from service.stores.json_file import JsonFile
-from service.sweeper import Sweeper
+from service.sweeper import AGAIN_S, SWEEP_S, Sweeper
 from service.values import Event
 from tests.processes import alive_of, comm, holds, listening
 from tests.waiting import PATIENCE_S, until
@@ -185,3 +185,53 @@ def test_it_asks_again_until_it_was_done_and_not_without_end(tmp_path: Path, mon
     overseen.run(0)
     assert overseen.asked == ["over", "over", "over"]
     assert looks == []
+
+
+class Shown(JsonFile):
+    """A store that shows, one look after the other, when the first hold of its one event ends."""
+
+    def __init__(self, directory: Path, ends: list[float]) -> None:
+        super().__init__(directory)
+        self._shown = ends
+
+    def overdue(self, now: float) -> Iterator[tuple[str, float]]:
+        ends = self._shown.pop(0)
+        if ends <= now:
+            yield "e", ends
+
+
+def pauses(monkeypatch: pytest.MonkeyPatch, looks: int) -> list[float]:
+    """Let a sweeper look so often, without sleeping; return what will have how long it would have slept."""
+    slept: list[float] = []
+
+    def wait(_: object, pause_s: float) -> object:
+        slept.append(pause_s)
+        return ["the sentinel"] if len(slept) > looks else []
+
+    monkeypatch.setattr("service.sweeper.wait", wait)
+    return slept
+
+
+def test_it_does_not_sleep_while_there_is_more_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand holds that end together come back as fast as commands can end them, and what ends meanwhile has time
+    until the next look: else each would be ended by a command of its own.
+    """
+    now = time.time()
+    slept = pauses(monkeypatch, looks=4)
+    monkeypatch.setattr("service.sweeper.time.time", iter([now, now + 9]).__next__)
+    overseen = Overseen(Shown(tmp_path, [now - 2, now - 1, now + 1, now + 1]), [True, True, True])
+    overseen.run(0)
+    assert slept == [SWEEP_S, 0, 0, SWEEP_S, 0]
+    assert len(overseen.asked) == 3
+
+
+def test_a_clock_that_is_set_back_does_not_leave_a_hold_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that was asked may see an earlier time, and end nothing: it is asked again, after a while."""
+    ends = time.time() - 1
+    pauses(monkeypatch, looks=4)
+    monkeypatch.setattr("service.sweeper.time.monotonic", iter([0.0, 1.0, AGAIN_S, AGAIN_S, 61.0]).__next__)
+    overseen = Overseen(Shown(tmp_path, [ends] * 4), [True, True])
+    overseen.run(0)
+    assert len(overseen.asked) == 2
