@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.mode import Damaged, NotWritten
-from service.outcomes import Sold, SoldOut
+from service.outcomes import NoSuchOrder, Sold, SoldOut
 from service.stores import document, json_file
 from service.stores.document import private
 from service.stores.sealed import seal, unseal
@@ -256,3 +256,16 @@ def test_a_document_covers_whole_lines_whoever_else_writes(counter: Counter) -> 
     whole = (counter.directory / "default.jsonl").read_bytes()
     assert document.parsed(counter.directory / "default.json").covered == len(whole)
     assert sell(mode).version == 2
+
+
+def test_an_order_of_an_event_made_in_the_same_moment_as_a_look_around_is_found(counter: Counter) -> None:
+    """The time of a directory has the steps of the kernel's clock, so a second change may leave it as it is."""
+    mode, other = counter.opened("file_lock"), counter.joined("file_lock")
+    other.store.create("first", 9)
+    assert mode.store.find("0" * 32) == NoSuchOrder("0" * 32)
+    at = counter.directory.stat()
+    other.store.create("second", 9)
+    sold = other.execute(buying(event="second"))
+    os.utime(counter.directory, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert isinstance(sold, Sold)
+    assert mode.store.find(sold.order.id) == sold.order

@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from service.commands import Command
 
+TICK_NS = 10**9  # more than a step of the clock that dates a directory: within one, changes leave one time
 FOLLOWED_MAX = 10_000
 """Most events of which a worker knows how they stand. Those that it has not been asked for longest are read again."""
 
@@ -161,7 +163,7 @@ class JsonFile:
         if changed != self._looked:
             for path in documents(self.directory):
                 self._files_of(path.stem)
-            self._looked = changed
+            self._looked = changed if time.time_ns() - changed > TICK_NS else 0
 
     def _at(self, name: str) -> Files:
         document = self.directory / f"{name}.json"
