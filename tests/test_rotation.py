@@ -16,7 +16,7 @@ from service.catalogue import CLAIMS
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, key_of
 from service.mode import NotWritten
 from service.outcomes import Cancelled, Held, NoSuchEvent, NoSuchOrder, Reply, Sized, Sold
-from service.stores import document, fenced, fencing, journal, json_file
+from service.stores import document, fenced, fencing, journal, json_file, order_index
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 from service.stores.lines import CARRIED, change_of
@@ -404,3 +404,18 @@ def test_a_key_is_no_order(counter: Counter, directory: Path) -> None:
     for each in (key, key[:-1] + "0"):
         assert mode.store.find(each) == NoSuchOrder(each)
     assert directory == counter.directory
+
+
+def test_a_line_longer_than_what_is_read_at_once_hides_nothing(
+    counter: Counter, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal's first line names all tickets that came back: orders and keys behind it are found, however long."""
+    monkeypatch.setattr(order_index, "PIECE_BYTES", 64)
+    mode = counter.opened("file_lock")
+    first = mode.execute(Buy(buying().order, "default", 1, key=key_of("default", "a key")))
+    assert isinstance(first, Sold)
+    assert mode.execute(Buy(buying().order, "default", 1, key=key_of("default", "a key"))) == first
+    assert mode.store.find(first.order.id) == first.order
+    with (directory / "default.jsonl").open("ab") as file:
+        file.write(b'{"version":2,"order":"')
+    assert counter.joined("group_commit").store.find(first.order.id) == first.order

@@ -102,11 +102,15 @@ class OrderIndex:
         if growing is None or growing.file != file or not _still_there(descriptor, growing):
             growing = self._growing[path] = _Growing(file)
         self._growing.move_to_end(path)
+        size = PIECE_BYTES
         while growing.read < status.st_size:
-            piece = os.pread(descriptor, PIECE_BYTES, growing.read)
+            piece = os.pread(descriptor, size, growing.read)
             end = piece.rfind(b"\n") + 1
             if not end:
-                break
+                if len(piece) < size:  # half a line
+                    break
+                size *= 2  # the first line of a journal can be of any length: it names all tickets that came back
+                continue
             orders, growing.place = scanned(piece[:end], growing.place)
             growing.starts |= {order: growing.read + start for order, start in orders}
             growing.last = piece[piece.rfind(b"\n", 0, end - 1) + 1 : end]
