@@ -90,6 +90,7 @@ def _deadlines(once: Sequence[Operation], journal: Sequence[Change], found: Foun
     }
     if not holds:
         return
+    sold = {change.order for change in journal if change.status == "sold"}
     for row in once:
         hold = holds.get(row.order) if row.kind in {"confirm", "cancel"} else None
         if hold is None:
@@ -99,7 +100,8 @@ def _deadlines(once: Sequence[Operation], journal: Sequence[Change], found: Foun
                 f"{row.name} was told that the hold of {hold.name} had ended, {early / 1e9:.3f} s before its time"
             )
             found.add("phantom order", sentence, hold.name, row.name, size=early)
-        if row.kind == "confirm" and row.outcome == "done" and (late := row.called - _latest(hold)) > 0:
+        ends = row.kind == "confirm" or row.order not in sold
+        if ends and row.outcome == "done" and (late := row.called - _latest(hold)) > 0:
             sentence = f"{row.name} was called {late / 1e9:.3f} s after the hold of {hold.name} had ended, and accepted"
             found.add("double effect", sentence, hold.name, row.name, size=late)
     _expiries(once, {change.version: change.order for change in journal if change.status == "expired"}, holds, found)

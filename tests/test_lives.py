@@ -130,6 +130,18 @@ def test_a_confirmation_that_was_called_after_the_hold_had_ended_is_a_double_eff
     assert told.found() == ({"double effect": 1} if late else {})
 
 
+@pytest.mark.parametrize(("called", "late"), [(10.9, False), (11.4, False), (11.6, True)])
+def test_a_hold_that_had_ended_and_is_cancelled_is_a_double_effect(called: float, late: bool) -> None:  # noqa: FBT001  # as above
+    """It gives nothing back any more; but an order that was confirmed in time can be cancelled at any time."""
+    told = held()
+    told.asked("cancel", "ann cancel", (called, called + 1), 2, 10, (1, 2))
+    assert told.found() == ({"double effect": 1} if late else {})
+    told = held()
+    told.asked("confirm", "ann confirm", (3, 4), 2, 8, (1, 2))
+    told.asked("cancel", "ann cancel", (called, called + 1), 3, 10, (1, 2))
+    assert told.found() == {}
+
+
 @pytest.mark.parametrize(("seen", "early"), [(9.6, False), (9.4, True)])
 def test_a_hold_that_ended_before_its_time_is_a_phantom_order(seen: float, early: bool) -> None:  # noqa: FBT001  # as above
     """It was called at 0, so it cannot be over before 10; somebody saw the version that ended it."""
