@@ -50,7 +50,8 @@ class Page:
     ``event`` is ``None`` if there is none. ``order`` is the one that the command names, and ``used`` what its
     idempotency key was used for. ``free`` are the lowest free tickets, as many as are asked for, or all. ``holds`` are
     those that end first: enough of them for what is asked for, where more is asked for than is left. ``highest`` is
-    the highest ticket that is sold or held, where that matters. ``changes`` are to be written, with what ``used`` says.
+    the highest ticket that is sold or held, but for those of ``holds``, where that matters. ``changes`` are to be
+    written, with what ``used`` says.
     """
 
     event: Event | None
@@ -154,9 +155,11 @@ def _cancelled(page: Page, command: Cancel, now: float) -> tuple[Page, Reply]:
 
 
 def _resized(page: Page, command: Resize, now: float) -> tuple[Page, Reply]:
-    event = _event(page)
+    holds = page.holds
+    if command.capacity < _least(page, holds):
+        page, holds = _swept(page, now), tuple(hold for hold in holds if not _overdue(hold, now))
+    event, least = _event(page), _least(page, holds)
     more = command.capacity - event.capacity
-    least = max(event.capacity - event.count, page.highest)
     if command.capacity < least:
         return page, CapacityTaken(event, least)
     if not more:
@@ -164,6 +167,12 @@ def _resized(page: Page, command: Resize, now: float) -> tuple[Page, Reply]:
     change = Resized(event.name, command.capacity, event.count + more, event.version + 1, now)
     page = _with(page, change, None, ())
     return page, Sized(_event(page))
+
+
+def _least(page: Page, holds: tuple[Order, ...]) -> int:
+    """Return the lowest capacity that the event can have while these of its holds live."""
+    event = _event(page)
+    return max(event.capacity - event.count, page.highest, *(max(hold.tickets) for hold in holds))
 
 
 def _swept(page: Page, now: float) -> Page:

@@ -118,13 +118,17 @@ class BoxOffice:
         return Cancelled(order if order.status == "cancelled" else self._turn(order, "cancelled", now))
 
     def _resize(self, capacity: int, now: float) -> Reply:
-        least = max(len(self.owners), *self.owners, 0)
-        if capacity < least:
+        if capacity < self._least():
+            self._sweep(now)
+        if capacity < (least := self._least()):
             return CapacityTaken(self.event, least)
         if capacity != self.capacity:
             self.capacity = capacity
             self.history.append(Resized(self.name, capacity, self.event.count, self.event.version + 1, now))
         return Sized(self.event)
+
+    def _least(self) -> int:
+        return max(len(self.owners), *self.owners, 0)
 
     def _sweep(self, now: float) -> Reply:
         ended, tickets = 0, 0

@@ -58,7 +58,9 @@ class Paper:
             case Sweep():
                 return replace(page, holds=self._holds(SWEEP_TICKETS_MAX))
             case Resize():
-                return replace(page, highest=max(taken, default=0))
+                holds = self._holds(SWEEP_TICKETS_MAX)
+                ends = {ticket for hold in holds for ticket in hold.tickets}
+                return replace(page, highest=max(taken - ends, default=0), holds=holds)
 
     def write(self, page: Page) -> None:
         """Keep what is new on a page."""
@@ -266,3 +268,13 @@ def test_the_capacity_goes_down_to_the_highest_ticket_that_is_taken() -> None:
     assert asked(store, Resize(EVENT, 4)) == Sized(Event(EVENT, 4, 2, 4))
     assert asked(store, Resize(EVENT, 6)) == Sized(Event(EVENT, 6, 4, 5))
     assert sold(store, Buy("q", EVENT, 4)).tickets == (1, 2, 5, 6)
+
+
+def test_a_hold_that_has_ended_does_not_keep_the_capacity_up() -> None:
+    """Nor does it wait for a sweeper; one that lives does, also at its last moment."""
+    store = paper(5)
+    sold(store, Buy("o", EVENT, 1))
+    sold(store, Hold("h", EVENT, 4, 10.0))
+    assert asked(store, Resize(EVENT, 1), NOW + 9.9) == CapacityTaken(Event(EVENT, 5, 0, 2), 5)
+    assert asked(store, Resize(EVENT, 0), NOW + 10.0) == CapacityTaken(Event(EVENT, 5, 4, 3), 1)
+    assert asked(store, Resize(EVENT, 1), NOW + 10.0) == Sized(Event(EVENT, 1, 0, 4))

@@ -7,7 +7,7 @@ from operator import neg
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
 
 class Free:
@@ -53,11 +53,13 @@ class Free:
         self.given = min(self.given, capacity)
         self._returned = [ticket for ticket in self._returned if ticket <= capacity]
 
-    def highest(self) -> int:
-        """Return the highest number that is taken; 0 if none is."""
-        highest = self.given
-        for ticket in self._returned:
-            if ticket != highest:
+    def highest(self, but: Container[int] = ()) -> int:
+        """Return the highest number that is taken, ``but`` for these; 0 if none is."""
+        highest, place = self.given, 0
+        while highest:
+            if place < len(self._returned) and self._returned[place] == highest:
+                place += 1
+            elif highest not in but:
                 break
             highest -= 1
         return highest

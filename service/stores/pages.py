@@ -36,7 +36,8 @@ def page_for(command: Command, known: Following, index: OrderIndex, journal: Pat
         case Sweep():
             holds = standing.first_to_end(SWEEP_TICKETS_MAX)
         case Resize():
-            highest = standing.free.highest()
+            holds = standing.first_to_end(SWEEP_TICKETS_MAX)
+            highest = standing.free.highest(but={ticket for hold in holds for ticket in hold.tickets})
     used = (known.used.get(command.key) or _used(index, journal, command.key)) if command.key else None
     return Page(event, order, used, free, holds, highest)
 
