@@ -16,7 +16,7 @@ import pytest
 from service import catalogue
 from service.mode import Damaged, NotWritten, Unknown
 from service.outcomes import NoSuchEvent, NoSuchOrder, Sold
-from service.stores import document, journal, order_index, recovery, replay
+from service.stores import closed_index, document, journal, order_index, recovery, replay
 from service.stores.closed_index import ClosedIndex
 from service.stores.json_file import JsonFile
 from service.stores.replay import Refused, verified
@@ -272,6 +272,21 @@ def test_an_index_that_cannot_be_used_says_what_to_do(counter: Counter, director
     (directory / "orders.sqlite").write_bytes(b"no database at all" * 100)
     with pytest.raises(Damaged, match="stop the service and remove it, it is made again"):
         opened(counter).store.find(orders[0].id)
+
+
+def test_an_index_without_room_is_not_damaged_and_nothing_is_done(
+    counter: Counter, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is a 503, and not a 500 that sends somebody to remove a file; with room again, all are found."""
+    with monkeypatch.context() as full:
+        pragmas = f"PRAGMA page_size = 512; {closed_index.PRAGMAS} PRAGMA max_page_count = 5;"
+        full.setattr(closed_index, "PRAGMAS", pragmas)
+        mode = opened(counter)
+        orders = [sell(mode) for _ in range(30)]
+        with pytest.raises(NotWritten, match="no room on the disk"):
+            mode.store.find(orders[0].id)
+    assert (directory / "orders.sqlite").exists()
+    assert [mode.store.find(order.id) for order in orders] == orders
 
 
 def test_memory_is_bounded_by_forgetting_the_events_least_asked_for(

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from service.mode import Damaged
+from service.mode import Damaged, NotWritten
 from service.stores import journal
 from service.stores.document import private
 from service.stores.fencing import LINE_BYTES_MAX, START
@@ -65,7 +65,9 @@ class ClosedIndex:
             return
 
         def catch_up() -> None:
-            with contextlib.suppress(Damaged, OSError, sqlite3.Error):  # whoever asks for an order will be told
+            with contextlib.suppress(
+                Damaged, NotWritten, OSError, sqlite3.Error
+            ):  # whoever asks for an order will be told
                 self.catch_up()
 
         threading.Thread(target=catch_up, name="order index", daemon=True).start()
@@ -110,7 +112,11 @@ class ClosedIndex:
                 time.sleep(TRY_S)
         return connection
 
-    def _unusable(self, error: sqlite3.DatabaseError) -> Damaged:
+    def _unusable(self, error: sqlite3.DatabaseError) -> Damaged | NotWritten:
+        if (
+            getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        ):  # it is whole, and goes on when there is room
+            return NotWritten(f"{self._file.name} cannot be written (no room on the disk), so nothing was done")
         return Damaged(f"{self._file.name} cannot be used ({error}): stop the service and remove it, it is made again")
 
     def _mine(self) -> sqlite3.Connection | None:
