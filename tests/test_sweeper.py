@@ -137,13 +137,17 @@ def test_it_ends_with_the_service_whatever_ends_that(
     os.close(recovery.prepare(tmp_path / "service-1" / "data", "the next one").descriptor)
 
 
-def test_nobody_else_sweeps(served: Callable[..., Service], http: requests.Session) -> None:
-    """The token of the sweeper is told to nobody: none, a wrong one and the administrator's are refused."""
+def test_the_sweeper_and_the_administrator_sweep_and_nobody_else(
+    served: Callable[..., Service], http: requests.Session
+) -> None:
+    """The token of the sweeper is told to nobody, the administrator has one; without either it is refused."""
     service = served("file_lock")
     hold(http, service, 2, LATER_S)
-    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": f"Bearer {service.token}"}):
+    for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Bearer "}):
         reply = http.post(f"{service.url}/events/default/sweep", headers=headers)
         assert (reply.status_code, reply.json()["type"]) == (401, "urn:turnstile:problem:not-signed-in")
+    asked = http.post(f"{service.url}/events/default/sweep", headers={"Authorization": f"Bearer {service.token}"})
+    assert (asked.status_code, asked.json()["ended"]) == (200, 0)
     assert http.get(f"{service.url}/tickets").json()["version"] == 1
 
 

@@ -61,7 +61,7 @@ A body has at most {wire.BODY_BYTES_MAX} bytes, and an order at most {wire.QUANT
 Whole numbers are written without a point."""
 TOKENS: dict[Scheme, str] = {
     "admin": "the admin token",
-    "sweeper": "a token that only the service and its own sweeper have",
+    "sweeper": "a token that only the service and its own sweeper have, or that of TURNSTILE_ADMIN_TOKEN",
 }
 HEADER_WORDS = {
     "Retry-After": "in how many seconds to come back",
