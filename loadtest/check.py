@@ -14,11 +14,12 @@ expired hold to (k+1, r+q), a confirmation to (k+1, r).
    was even called must not stand behind it. One pass with the latest call so far finds every such inversion.
 4. *Once* (``once.py``). Calls with one idempotency key, and repeated confirmations or cancellations of one order, are
    one operation, from the first call that can have done it (the one the journal names, if it names one) to the first
-   reply. It has one effect and one answer.
+   reply. It has one effect and one answer, and its key is nobody else's.
 5. *Conservation* (``conservation.py``). Replies, journal, ticket numbers and the final count agree; everybody got as
    many tickets as they asked for; and there were enough tickets for those who were never told theirs.
-6. *Lives* (``lives.py``). An order begins once, is confirmed while it is held, and ends once, and a refusal is true of
-   it. A hold lasts as long as was promised, by the client's clock, within bounds that are true but not the narrowest.
+6. *Lives* (``lives.py``). An order begins once, is confirmed while it is held, and ends once, and what is said of it is
+   true. A hold lasts as long as was promised, and keeps its tickets from others no longer: by the client's clock, in
+   bounds that are true but not the narrowest.
 
 Nothing found means linearizable. Versions force the order of the changes, stated versions the place of the observers,
 and a total order is a linearization when no operation returned before one that stands earlier was called (Herlihy and
@@ -93,7 +94,7 @@ def check(
     everything = [*operations, last] if last else operations
     size = sizes(start.capacity, journal or ())
     rows, journal = one_for_each(everything, orders(journal), found)
-    _refusals_and_torn_reads(rows, everything, found)
+    _wrong_by_themselves(rows, everything, found)
     versions = _placed(rows, journal, size, start, found)
     _before_the_start(versions, start, found)
     _lost_updates(versions, found)
@@ -102,16 +103,19 @@ def check(
     steps = conservation.steps_of(rows, journal)
     conservation.check(rows, journal, steps, size, start.count, found)
     conservation.check_untold(rows, _untold(versions), size.capacity, found)
-    lives.check(rows, journal, steps, found, known=start.count == start.capacity)
+    lives.check(everything, rows, journal, steps, found, known=start.count == start.capacity)
     sold = conservation.owned(rows)
     left = last.count if last and last.outcome == "done" else None
     return Checked(found.findings(), sold, left)
 
 
-def _refusals_and_torn_reads(once: Sequence[Operation], everything: Iterable[Operation], found: Found) -> None:
+def _wrong_by_themselves(once: Sequence[Operation], everything: Iterable[Operation], found: Found) -> None:
     for row in everything:
         if row.problem == "torn-read":
             found.add("torn read", f"{row.name} met a document that nobody wrote whole", row.name)
+        if row.problem == "key-reused":
+            sentence = f"{row.name} was told that its key belongs to another request, and there was none but its own"
+            found.add("double effect", sentence, row.name)
     for row in once:
         decided = row.kind in CHANGING and row.outcome in {"done", "refused"}
         if decided and (row.version is None or row.count is None):

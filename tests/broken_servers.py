@@ -87,6 +87,15 @@ class TwiceOnRetry(Server):
         return super().questions(replace(call, key=""), document)
 
 
+class RetryRefused(Server):
+    """The attempt is part of what is compared, so who asks again with a key is told that it was used for another."""
+
+    def decide(self, document: Document, call: Call) -> Decision:
+        if call.key in document.answers and call.name != call.buyer:
+            return Decision(document, Reply(422, document.version, document.count, problem="key-reused"))
+        return super().decide(document, call)
+
+
 class StaleSoldOut(Server):
     """Once somebody was refused, others are refused from memory, though tickets have come back since."""
 
@@ -253,6 +262,21 @@ class LateConfirmed(Server):
 
     def overdue(self, document: Document, order: str, call: Call | None = None) -> bool:
         return call is None and super().overdue(document, order)
+
+
+class LeftToTheBroom(Server):
+    """Tickets of holds that have ended are sold again only when the broom has come by."""
+
+    def wants_more(self, document: Document, call: Call) -> bool:  # noqa: ARG002  # that is the fault
+        return False
+
+
+class ConfirmedFromMemory(Server):
+    """Who was told once that an order is confirmed is told so again, though it was cancelled since."""
+
+    def questions(self, call: Call, document: Document) -> list[str]:
+        questions, memory = super().questions(call, document), f"confirm {call.order}"
+        return questions if call.kind != "confirm" or memory in questions else [*questions, memory]
 
 
 class SweptTooEarly(Server):

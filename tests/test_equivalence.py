@@ -75,11 +75,11 @@ def _tickets(tickets: tuple[int, ...], chance: Random, capacity: int) -> tuple[i
 
 
 def _spoil_two_replies(history: History, chance: Random) -> None:
-    """Let two calls change places: in time, in their versions, or in both; or give them one key."""
+    """Let two calls change places: in time, in their versions, or in both; or give them one key; or ask one again."""
     rows = history.operations
     here, there = chance.randrange(len(rows)), chance.randrange(len(rows))
     one, other = rows[here], rows[there]
-    match chance.randrange(4):
+    match chance.randrange(5):
         case 0:
             rows[here] = replace(one, called=other.called, returned=other.returned)
             rows[there] = replace(other, called=one.called, returned=one.returned)
@@ -88,6 +88,11 @@ def _spoil_two_replies(history: History, chance: Random) -> None:
             rows[there] = replace(other, version=one.version, count=one.count)
         case 2 if one.quantity and (one.kind, one.quantity, one.partial) == (other.kind, other.quantity, other.partial):
             rows[here], rows[there] = replace(one, key="one key"), replace(other, key="one key")
+        case 3 if confirmed := [row for row in rows if row.kind == "confirm" and row.outcome == "done"]:
+            again = chance.choice(confirmed)
+            end = max(row.returned for row in rows)
+            key = chance.choice((again.key, "another key"))
+            rows.append(replace(again, name="again", key=key, called=end - chance.randint(0, 6), returned=end + 9))
         case _:
             rows.append(replace(one, name="again", called=other.called, returned=other.returned))
 

@@ -142,6 +142,43 @@ def test_a_hold_that_had_ended_and_is_cancelled_is_a_double_effect(called: float
     assert told.found() == {}
 
 
+@pytest.mark.parametrize(
+    ("called", "wanted", "partial", "kept_back"),
+    [(11.6, 10, False, True), (11.4, 10, False, False), (11.6, 11, False, False), (11.6, 9, False, True)],
+)
+def test_tickets_of_a_hold_that_had_ended_are_not_kept_back(
+    called: float,
+    wanted: int,
+    partial: bool,  # noqa: FBT001  # as above
+    kept_back: bool,  # noqa: FBT001  # as above
+) -> None:
+    """Nobody has swept it, and who is refused called after its end: with its tickets there were enough."""
+    told = held()
+    told.operations.append(
+        Operation("buy", "bob", 0, 0, ns(called), ns(99), "refused", 409, wanted, partial, version=1, count=8)
+    )
+    assert told.found() == ({"undersell": 1} if kept_back else {})
+    told.expired("ann", 2, 10, (1, 2))  # later than bob saw: the same
+    assert told.found() == ({"undersell": 1} if kept_back else {})
+
+
+def test_a_hold_that_was_confirmed_or_cancelled_keeps_nothing_back() -> None:
+    """Its tickets are sold, or in the count already; and who takes what there is was refused rightly at none."""
+    for kind, count in (("confirm", 8), ("cancel", 10)):
+        told = held()
+        told.asked(kind, f"ann {kind}", (3, 4), 2, count, (1, 2))  # type: ignore[arg-type]
+        told.operations.append(
+            Operation("buy", "bob", 0, 0, ns(20), ns(21), "refused", 409, 11, version=2, count=count)
+        )
+        assert told.found() == {}
+    told = Told()
+    told.asked("hold", "ann", (0, 1), 1, 0, tuple(range(1, 11)))
+    told.operations.append(
+        Operation("buy", "bob", 0, 0, ns(20), ns(21), "refused", 409, 20, partial=True, version=1, count=0)
+    )
+    assert told.found() == {"undersell": 1}
+
+
 @pytest.mark.parametrize(("seen", "early"), [(9.6, False), (9.4, True)])
 def test_a_hold_that_ended_before_its_time_is_a_phantom_order(seen: float, early: bool) -> None:  # noqa: FBT001  # as above
     """It was called at 0, so it cannot be over before 10; somebody saw the version that ended it."""
@@ -214,6 +251,16 @@ def test_another_answer_on_a_retry_is_a_double_effect(other: dict[str, object]) 
     assert told.found()["double effect"] == 1
 
 
+def test_a_retry_that_is_taken_for_another_request_is_a_double_effect() -> None:
+    """Nobody uses a key for two requests, so 422 is wrong, whether or not the first reply came."""
+    told, row = keyed()
+    refused = LOST | {"outcome": "not done", "status": 422, "problem": "key-reused", "order": ""}
+    told.again(row, "ann try 2", (2, 3), **refused)
+    assert told.found() == {"double effect": 1}
+    told.operations[0] = replace(row, **LOST)  # type: ignore[arg-type]
+    assert told.found() == {"double effect": 1}
+
+
 def test_a_retry_that_is_done_twice_is_a_double_effect() -> None:
     """Nobody heard of the first: the journal tells."""
     told, row = keyed()
@@ -247,6 +294,21 @@ def test_a_refusal_that_was_lost_is_given_again() -> None:
     assert told.found() == {}
     told.operations[-1] = replace(told.operations[-1], key="another key")
     assert told.found() == {"stale read": 1}
+
+
+def test_a_confirmation_that_is_asked_for_again_after_the_order_was_cancelled_is_refused() -> None:
+    """Only who asks with the same key is told again what was so; and somebody must have seen it cancelled before."""
+    told = held()
+    row = replace(told.asked("confirm", "ann confirm", (2, 3), 2, 8, (1, 2)), key="k")
+    told.operations[-1] = row
+    told.asked("cancel", "ann cancel", (4, 7), 3, 10, (1, 2))
+    told.again(row, "ann confirm try 2", (8, 9))
+    told.again(row, "ann confirm again", (6, 9), key="")
+    assert told.found() == {}
+    told.operations.append(Operation("look", "bob", 0, 0, ns(4), ns(5), "done", 200, version=3, count=10))
+    assert told.found() == {"double effect": 1}
+    told.operations[-2] = replace(row, name="ann confirm again", key="another", called=ns(8), returned=ns(9))
+    assert told.found() == {"double effect": 1}
 
 
 def test_a_cancellation_that_is_repeated_is_one_and_one_that_frees_twice_is_not() -> None:

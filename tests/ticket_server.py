@@ -64,6 +64,11 @@ class Server:
             self.unlock(lock)
             self.reply(call, TORN)
             return
+        if self.wants_more(document, call):
+            for order in [order for order in document.orders if self.overdue(document, order, call)]:
+                ended = self.given_back(document, order, "expired", None)
+                yield from self.write(ended)
+                document = ended.document
         decision = self.decide(document, call)
         yield
         yield from self.write(decision)
@@ -168,6 +173,10 @@ class Server:
         """Tell whether an order can still be confirmed or cancelled."""
         status, _ = document.orders.get(call.order, ("", ()))
         return status == "held" or (status, call.kind) == ("sold", "cancel")
+
+    def wants_more(self, document: Document, call: Call) -> bool:
+        """Tell whether more is asked for than is left, and nothing was answered to that yet."""
+        return call.quantity > document.count and call.key not in document.answers
 
     def enough(self, document: Document, quantity: int) -> bool:
         """Tell whether so many tickets are left."""

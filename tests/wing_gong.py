@@ -164,7 +164,10 @@ class Search:
     ) -> Iterator[State]:  # fmt: skip
         """Yield the next version, if the reply says so, and the journal too."""
         orders = tuple((dict(state.orders) | {order: (status, tickets)}).items())
-        after = State(state.version + 1, state.given(tickets, owner), orders, state.answers)
+        kept = state.answers
+        if status == "cancelled":  # it is confirmed no more, but for who asks again with a key
+            kept = tuple(each for each in kept if each[0] != f"confirm {order}")
+        after = State(state.version + 1, state.given(tickets, owner), orders, kept)
         answer = Answer("done", order, after.version, after.left, tickets)
         if row and row.outcome == "done" and answer != answer_of(row):
             return
