@@ -22,7 +22,7 @@ from service.stores.fencing import CANCEL
 from service.stores.journal import closed
 from service.stores.replay import Refused
 from service.stores.sealed import seal, unseal
-from service.values import Event, Order
+from service.values import Event, Order, TicketMap
 from tests.counter import Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:
@@ -249,8 +249,13 @@ def test_who_looks_is_shown_only_what_is_on_disk(counter: Counter, monkeypatch: 
     (counter.directory / "default.json").write_bytes(document)  # as its writer was paused before fsync
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    journal = (counter.directory / "default.jsonl").stat().st_ino
     assert look(mode).version == 1
-    assert synced == [(counter.directory / "default.jsonl").stat().st_ino]
+    assert synced == [journal]
+    seen = mode.store.tickets("default", 1, 10)
+    assert isinstance(seen, TicketMap)
+    assert (seen.event.version, seen.sold) == (1, ((1, 1),))
+    assert synced == [journal] * 2
 
 
 def late_lines(counter: Counter) -> tuple[Path, list[bytes]]:

@@ -29,6 +29,7 @@ from service.stores.document import Checkpoint, overwrite, parsed, private, rend
 from service.stores.fencing import CANCEL, Place
 from service.stores.json_file import Files, JsonFile, not_written
 from service.stores.lines import lines_of
+from service.stores.tickets import Tickets
 from service.values import Event
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 class FencedJsonFile(JsonFile):
     """The store while it sells under leases."""
+
+    def open(self) -> None:
+        super().open()
+        self._tickets = Tickets(to_the_end=True)
 
     def fence(self, event: str) -> int:
         """Take the next fence of an event. Call it when the lease was got, and before ``read``."""

@@ -1,4 +1,4 @@
-"""Which tickets are sold and held, for who only looks: from the journal, as far as the document says it is whole."""
+"""Which tickets are sold and held, for who only looks: from the journal, as far as it is known to be on disk."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ FOLLOWED_MAX = 100
 class Tickets:
     """The tickets of all events of a directory. Make it in each worker, after the fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_the_end: bool = False) -> None:
+        """``to_the_end``: the document may be an old one, so read the journal behind it too."""
+        self._to_the_end = to_the_end
         self._one = threading.Lock()
         self._followed: OrderedDict[Path, Following] = OrderedDict()
 
@@ -62,7 +64,9 @@ class Tickets:
             if known is None or known.file != os.fstat(descriptor).st_ino:
                 known = Following(descriptor)
             if known.standing.since == at.since:
-                known.catch_up(descriptor, max(at.covered, known.read))
+                known.catch_up(descriptor, None if self._to_the_end else max(at.covered, known.read))
+                if self._to_the_end and known.counted > at.covered:
+                    os.fsync(descriptor)  # what is shown is on disk
         finally:
             os.close(descriptor)
         self._followed[journal] = known
