@@ -1,7 +1,7 @@
 """The API's document, OpenAPI 3.1, made from the operations' rows and from the types that validate and build bodies.
 
-pydantic makes all schemas in it, and a typed library the rest, so it is well-formed by construction. It is made once,
-before the workers are forked, and no request waits for it.
+pydantic makes all schemas in it, and a typed library the rest, so it is well-formed by construction. Each worker makes
+it once, when it is first asked for.
 """
 
 from __future__ import annotations
