@@ -40,7 +40,8 @@ def settings() -> str:
     """Return the table of settings."""
     rows = ["| flag | variable | default | what it is |", "| --- " * 4 + "|"]
     for name, field in Settings.model_fields.items():
-        default = "none" if field.default in {"", None} else f"`{field.default}`"
+        value = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        default = "none" if value in {"", None} else f"`{value}`"
         what = f"{field.title}: {field.description}"
         rows.append(f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {what} |")
     return "\n".join(rows)

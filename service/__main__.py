@@ -19,6 +19,11 @@ from service.settings import PREFIX, Settings, WrongSetting
 from service.stores.replay import Refused
 from service.sweeper import Sweeper
 
+BINDABLE = {
+    errno.EADDRINUSE: "a port that no other program listens on (stop that one, or choose another port)",
+    errno.EACCES: "a port that this user may listen on (those from 1024 on, mostly)",
+}
+
 
 def main() -> None:
     """Run the command line."""
@@ -26,7 +31,7 @@ def main() -> None:
     try:
         command.main(prog_name="python -m service", standalone_mode=False)
     except click.ClickException as error:
-        sys.stderr.write(f"turnstile: {error.format_message()} See python -m service --help.\n")
+        sys.stderr.write(f"turnstile: {error.format_message().rstrip('.')} (see python -m service --help)\n")
         sys.exit(2)
 
 
@@ -75,8 +80,7 @@ def _bound(address: str) -> socket.socket:
     except UnicodeError:
         raise settings.wrong("bind", address, "the name of a host that can be looked up") from None
     except OSError as error:
-        taken = "a port that no other program listens on (stop that one, or choose another port)"
-        expected = taken if error.errno == errno.EADDRINUSE else f"an address of this machine ({error.strerror})"
+        expected = BINDABLE.get(error.errno or 0, f"an address of this machine ({error.strerror})")
         raise settings.wrong("bind", address, expected) from None
     return bound
 

@@ -75,8 +75,8 @@ class Settings(BaseModel):
         Field(
             ge=0,
             le=100_000,
-            title="requests that may wait in each worker",
-            description="a whole number from 0 to 100000; those beyond it are told to come again",
+            title="requests that may wait in each worker before the next one is told to come again",
+            description="a whole number from 0 to 100000",
         ),
     ] = 512
     data: Annotated[

@@ -119,7 +119,7 @@ def test_an_unknown_flag_is_one_line() -> None:
     for words in (["--wrokers", "3"], ["extra"], ["--mode"]):
         ended = run(*words)
         assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-        assert "See python -m service --help." in ended.stderr
+        assert "(see python -m service --help)" in ended.stderr
 
 
 def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
