@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import resource
+import signal
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from service.daemon import END_S
-from service.worker import Worker
+from service.worker import ENDING, Worker
 
 if TYPE_CHECKING:
     import socket
@@ -67,6 +68,19 @@ class Keeper(Arbiter):  # type: ignore[misc]  # as above
     def __init__(self, server: Server, daemons: tuple[Daemon, ...]) -> None:
         self._daemons = daemons
         super().__init__(server)
+
+    def spawn_worker(self) -> int:
+        """Start a worker, with the signals that end one held back until it has handlers of its own (``worker.py``).
+
+        Until then it has the master's, which keep a signal for a loop that the worker never comes to: a service that
+        was stopped just after its start waited for such a worker, and then killed it.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            pid: int = super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pid
 
     def manage_workers(self) -> None:
         self._keep_daemons()  # at the start, after each signal (that a child has ended is one), and once a second

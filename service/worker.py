@@ -8,6 +8,7 @@ threads instead of two for each.
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import time
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from gunicorn.http.wsgi import Response
     from gunicorn.workers.gthread import TConn
 
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Signals that end a worker."""
 _LATER = object()
 """In place of "keep the connection" or not: somebody else has it."""
 
@@ -78,6 +81,10 @@ class Worker(Arrivals):
         self._awaited: deque[_Waiting] = deque()  # in the order of their deadlines, for all have the same patience
         self._ready: deque[_Waiting] = deque()
         self._told = False
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # the master held them back
 
     def load_wsgi(self) -> None:
         super().load_wsgi()  # it sets ``wsgi``

@@ -18,7 +18,8 @@ from loadtest import serve
 from service import settings
 from service.catalogue import CLAIMS
 from service.settings import Settings, WrongSetting
-from tests.processes import alive_of
+from tests.processes import alive_of, children_of
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -287,3 +288,11 @@ def test_the_service_stops_in_time_and_leaves_nothing_running(tmp_path: Path) ->
     while alive_of(group) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive_of(group) == []
+
+
+def test_a_worker_that_is_told_to_end_as_soon_as_it_is_there_ends(tmp_path: Path, http: requests.Session) -> None:
+    """Else a service that is stopped just after its start waits for it in vain; another one follows, and sells."""
+    with serve.service(tmp_path, {"mode": "file_lock", "workers": 1, "threads": 2}, "tests.early_program") as service:
+        told = int((tmp_path / "told").read_text())
+        until(lambda: told not in children_of(service.process.pid))
+        assert http.post(f"{service.url}/buy", json={"quantity": 1}).status_code == 201
