@@ -106,7 +106,7 @@ def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, _Ceilin
     # A service that claims nothing is taken to promise that it sells nothing twice.
     claim = word.get("claim", {"reach": "processes"})
     said = verdict(
-        Claimed(claim["reach"], word.get("workers", 1)),
+        Claimed(claim["reach"], word.get("workers", 1), word.get("threads")),
         checked,
         measured,
         Conditions(open_loop=bool(recorded[0].plan.rate), alone=recorded[0].alone, failures=tuple(broken)),

@@ -53,10 +53,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a mode claims, and in how many processes it was served."""
+    """What a mode claims, and in how many processes of how many threads it was served; ``None``: nobody said."""
 
     reach: str
     workers: int
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     if proven or (checked.findings and safe and conditions.alone):
         also = f"; and {conditions.failures[0]}" if conditions.failures else ""
         return Verdict("broke its word" if safe else "as claimed", f"{told} it was caught: {seen}{also}")
-    doubt = _doubt(workers, checked, measured, conditions)
+    doubt = _doubt(claimed, checked, measured, conditions)
     if checked.findings:
         stranger = "somebody else bought meanwhile, or the count is wrong"
         doubt = f"{seen}: {'no sale was lost or made twice' if conditions.alone else stranger}"
@@ -89,8 +90,9 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     return Verdict("broke its word", f"{told} it should have been caught, and was not")
 
 
-def _doubt(workers: int, checked: Checked, measured: Measured, conditions: Conditions) -> str:
+def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> str:
     """Return why a history without findings proves nothing, or nothing if it does."""
+    workers = claimed.workers
     if conditions.failures:
         return conditions.failures[0]
     asked = measured.decided + measured.errors
@@ -109,6 +111,9 @@ def _doubt(workers: int, checked: Checked, measured: Measured, conditions: Condi
         "--harness true": workers > 1 and not measured.workers,
         f"one worker answered {measured.busiest_share:.0%} of the requests: the others were not put to the test": (
             workers > 1 and measured.busiest_share > BUSIEST_SHARE_MAX
+        ),
+        "one process of one thread takes one request after the other: nobody could collide": (
+            workers == claimed.threads == 1
         ),
         "the count at the end could not be read, so the sum could not be checked": checked.left is None,
     }

@@ -87,6 +87,15 @@ def test_a_verdict_says_why() -> None:
     assert "one worker answered 100%" in verdict(Claimed("processes", 4), CLEAN, ONE_SIDED, ALONE).why
 
 
+@pytest.mark.parametrize("reach", ["nowhere", "threads", "processes"])
+def test_one_thread_of_one_process_proves_nothing(reach: str) -> None:
+    """It takes one request after the other, whatever the mode; two threads of it can collide. Findings are found."""
+    assert verdict(Claimed(reach, 1, 1), CLEAN, ONE_SIDED, ALONE).word == "could not tell"
+    assert verdict(Claimed(reach, 1, 2), CLEAN, ONE_SIDED, ALONE).word != "could not tell"
+    assert verdict(Claimed(reach, 2, 1), CLEAN, BUSY, ALONE).word != "could not tell"
+    assert verdict(Claimed(reach, 1, 1), CAUGHT, ONE_SIDED, ALONE).word != "could not tell"
+
+
 def test_the_exit_code_is_that_of_the_worst() -> None:
     """A broken word counts before one that could not be told; no verdict at all is none."""
     assert worst(["as claimed", "as claimed"]) == 0
