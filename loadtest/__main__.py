@@ -16,6 +16,8 @@ from loadtest.export import FIGURES
 from loadtest.require import WrongRequirement, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loadtest.progress import Follow
     from loadtest.require import Requirement
 
@@ -37,6 +39,8 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
 TTLS_MIN = 2
 """So many times as long as a hold lasts a scene in which holds end by themselves, or too few of them do."""
 MODE_NAME = re.compile(r"[a-z0-9_]+")
+SERVICE = "service"
+"""What stands in place of a mode's name where nobody knows it beforehand."""
 
 RUNS = click.option(
     "--runs", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"), show_default=True,
@@ -101,6 +105,7 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
     for name in names:
         if name not in DEFAULT_MODES.split(",") and (why := serve.refusal(name)):
             raise click.BadParameter(why, param_hint="'--modes'")
+    _check_required(options["requirements"], names)
     # Beside a pause that is made on purpose, at a rate that is planned, or where replies are lost and buyers come back
     # for what they hold, a ratio to the ceiling says nothing.
     ceiling = not (scene.think_s or scene.rate or scene.hold_share)
@@ -124,6 +129,7 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
 def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click gives them by name
     """Drive and judge a service that is running at URL, through HTTP alone. It buys real tickets there."""
     scene = _scene(options, event=options["event"], think_s=0.0)
+    _check_required(options["requirements"], [SERVICE])
     if scene.holds_end and not options["token"]:
         sentence = "only the journal says which holds have ended, so this shape needs the admin token"
         raise click.BadParameter(sentence, param_hint="'--token'")
@@ -133,7 +139,7 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
         raise click.BadParameter(why, param_hint="'URL'")
 
     def run(place: Path, follow: Follow) -> None:
-        target = place / "round-1" / "service"
+        target = place / "round-1" / SERVICE
         processes = min(options["processes"], scene.clients)
         compare.run_against(url, target, scene, processes, options["token"], follow(url))
 
@@ -154,6 +160,9 @@ def check_again(run: Path, requirements: tuple[Requirement, ...], *, markdown: b
 @click.argument("second", type=RUN)
 def differ(first: Path, second: Path) -> None:
     """Say how SECOND differs from FIRST, and whether that is larger than the noise."""
+    for place in (first, second):
+        if not (place / "run.json").exists():
+            raise click.ClickException(f"{place} is no run: make one with python -m loadtest compare")
     found = difference.differences(judge.judge(first)[0], judge.judge(second)[0])
     if not found:
         raise click.ClickException("the two runs have no mode in common that was measured in both")
@@ -174,6 +183,14 @@ def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
         sentence = f"a hold ends after {scene.ttl_s:g} s: expected {TTLS_MIN * scene.ttl_s:g} or more"
         raise click.BadParameter(sentence, param_hint="'--seconds'")
     return scene
+
+
+def _check_required(requirements: Sequence[Requirement], names: Sequence[str]) -> None:
+    """Refuse what asks of a mode that will not run: it would be missed after all the rest was waited for."""
+    for each in requirements:
+        if each.mode not in {None, *names}:
+            sentence = f"{each.text!r} asks for a mode that will not run: expected {' or '.join(names)}"
+            raise click.BadParameter(sentence, param_hint="'--require'")
 
 
 def _asked(options: dict[str, Any]) -> dict[str, Any]:

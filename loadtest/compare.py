@@ -100,9 +100,11 @@ def run_against(
 
 def refusal(url: str, event: str, token: str) -> str:
     """Return why a run against ``url`` would tell nothing; nothing if it would."""
+    if not url.startswith(("http://", "https://")):
+        return f"{url!r} is no address of a service: expected one such as http://127.0.0.1:8000"
     try:
         with transport.session() as session:
-            _understood(url, _asked(session, f"{url}/mode", token), _asked(session, f"{url}/events/{event}", token))
+            _looked(session, url, event, token)
     except NoTurnstile as error:
         return str(error)
     except requests.RequestException as error:
@@ -124,20 +126,26 @@ def _run(
 ) -> None:
     event_url = f"{scene.url}/events/{scene.plan.event}"
     with transport.session() as session:
-        mode, seen = _asked(session, f"{scene.url}/mode", token), _asked(session, event_url, token)
-        start = _understood(scene.url, mode, seen)
-        (place / "mode.json").write_text(mode)
-        (place / "start.json").write_text(json.dumps(asdict(start)))
-        journal = f"{event_url}/journal?after={start.version}"
-        if token:
-            _asked(session, journal, token)  # a wrong token is found out before anything is bought
+        mode, start = _looked(session, scene.url, scene.plan.event, token)
+    (place / "mode.json").write_text(mode)
+    (place / "start.json").write_text(json.dumps(asdict(start)))
     driven = drive.drive(scene, place, processes, Meter(group), progress)
     (place / "usage.json").write_text(json.dumps(asdict(driven.usage)))
     with transport.session() as session:
         last = client.look(session, event_url, Operation("look", "the last look", -1, 0, 0, 0, "unknown"))
         if token:  # after the look: a hold may end at any moment, and the journal must have all that was seen
-            (place / "journal.jsonl").write_text(_asked(session, journal, token))
+            (place / "journal.jsonl").write_text(_asked(session, f"{event_url}/journal?after={start.version}", token))
     history.save(place / "last.jsonl", [last])
+
+
+def _looked(session: requests.Session, url: str, event: str, token: str) -> tuple[str, Start]:
+    """Return the mode and where the event stands. A wrong token is found out here, before anything is bought."""
+    event_url = f"{url}/events/{event}"
+    mode = _asked(session, f"{url}/mode", token)
+    start = _understood(url, mode, _asked(session, event_url, token))
+    if token:
+        _asked(session, f"{event_url}/journal?after={start.version}", token)
+    return mode, start
 
 
 def _understood(url: str, mode: str, seen: str) -> Start:
@@ -158,5 +166,14 @@ def _understood(url: str, mode: str, seen: str) -> Start:
 def _asked(session: requests.Session, url: str, token: str) -> str:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     reply = session.get(url, headers=headers, timeout=client.REPLY_S)
-    reply.raise_for_status()
+    if not reply.ok:
+        raise NoTurnstile(f"GET {url} was answered {reply.status_code}: {_detail(reply)}")
     return reply.text
+
+
+def _detail(reply: requests.Response) -> str:
+    """Return what the service says of it, or else what its status means."""
+    try:
+        return str(reply.json()["detail"])
+    except (ValueError, TypeError, KeyError):
+        return reply.reason

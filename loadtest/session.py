@@ -74,7 +74,9 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
         results, ceiling = judge.judge(place)
         stories = judge.stories(place, results)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        _say(console, f"{place} cannot be judged: a file in it is not what this load test writes ({error!r})")
+        unlike = f"a file in it is not what this load test writes ({error!r})"
+        unread = f"{error.filename} cannot be read ({error.strerror})" if isinstance(error, OSError) else ""
+        _say(console, f"{place} cannot be judged: {unread or unlike}")
         return EXIT_UNKNOWN
     if not results:
         _say(console, f"{place} has nothing to judge")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,11 +90,12 @@ def _sentence(anomaly: Anomaly, lanes: Sequence[Lane]) -> str:
     """Return the story of two who collided, or nothing for other cases and without a trace."""
     if anomaly not in {"double sale", "lost update"} or len(lanes) < 2:  # noqa: PLR2004  # two make a collision
         return ""
-    first, second = lanes[:2]
-    if first.read_s is None or second.read_s is None:
+    two = sorted(((lane.read_s, lane) for lane in lanes[:2] if lane.read_s is not None), key=itemgetter(0))
+    if len(two) < 2:  # noqa: PLR2004  # as above
         return ""
+    (_, first), (_, second) = two
     reads = ", ".join(
-        f"worker {lane.worker} read version {lane.read_version} at {lane.read_s:.3f} s" for lane in (first, second)
+        f"worker {lane.worker} read version {lane.read_version} at {read_s:.3f} s" for read_s, lane in two
     )
     same = first.version == second.version
     wrote = f"both wrote {first.version}" if same else f"they wrote {first.version} and {second.version}"

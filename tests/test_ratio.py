@@ -219,4 +219,6 @@ def test_a_collision_is_told_with_what_the_trace_knows() -> None:
         "tickets 4 and 5 have two owners"
     )
     assert [(lane.name, lane.read_version, lane.version) for lane in story.lanes] == [("ann", 7, 8), ("bob", 7, 8)]
+    turned = Witness(case.sentence, ("bob", "ann"))
+    assert tell("lost update", turned, [ann, bob], trace).sentence == story.sentence  # who read first comes first
     assert tell("lost update", case, [ann, bob], []).sentence == case.sentence

@@ -199,6 +199,23 @@ def test_what_is_no_turnstile_is_told_before_anything_is_bought(mode: str, event
     assert (start.capacity, start.count, start.version) == (10, 9, 1)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--token", "not-the-token-of-it"), "was answered 401: expected the header Authorization: Bearer"),
+        (("--event", "nosuch"), 'was answered 404: there is no event "nosuch"'),
+    ],
+)
+def test_what_a_service_refuses_is_told_before_anything_is_bought(
+    served: Callable[..., Service], tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    """A wrong token or event, in the service's own words."""
+    ended = loadtest(tmp_path, "run", served("file_lock", workers=1).url, *words)
+    assert ended.returncode == 2
+    assert told in " ".join(ended.stderr.split())
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:
     """Without ``--harness true`` nobody knows how many workers answered; with one worker that does not matter."""
     for workers, word in (("2", "--harness true"), ("1", "as claimed")):
@@ -217,6 +234,10 @@ def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:
         ("compare", "--require", "fast"),
         ("compare", "--require", "p98_ms<5"),
         ("compare", "--modes", "ceiling"),
+        ("compare", "--modes", "no_lock", "--require", "file_lock:p99_ms<5"),
+        ("run", "http://127.0.0.1:9", "--require", "file_lock:p99_ms<5"),
+        ("run", "127.0.0.1:9"),
+        ("diff", ".", "."),
         ("diff", "here", "there"),
         ("compare", "--shape", "nothing"),
         ("compare", "--modes", "file_lock,nosuch"),
