@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import signal
 import socket
 import sys
 from typing import NoReturn
@@ -33,6 +34,8 @@ def main() -> None:
     except click.ClickException as error:
         sys.stderr.write(f"turnstile: {error.format_message().rstrip('.')} (see python -m service --help)\n")
         sys.exit(2)
+    except click.Abort:  # Ctrl-C before there was a service that could hear it
+        sys.exit(128 + signal.SIGINT)
 
 
 def _flags() -> list[click.Parameter]:
