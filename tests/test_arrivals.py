@@ -232,6 +232,47 @@ def test_a_worker_without_room_for_one_more_connection_goes_on(tmp_path: Path) -
         assert worker_of(started.url) == worker
 
 
+RESET = (socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+"""An end of the connection without a goodbye."""
+
+
+@pytest.mark.parametrize("mode", ["group_commit", "file_lock"])
+def test_whatever_clients_do_each_is_counted_out_once(tmp_path: Path, mode: str) -> None:
+    """Every way to come and to go, and then the service stops: it answers the one that waits still, and it does not
+    wait for one that is not there.
+    """
+    sent = [b"", BUY[:40], BUY, BUY * 3, BUY + BUY[:40], b"nonsense\r\n\r\n", HEAD + b"Content-Length: 5000\r\n\r\n"]
+    sent += [BUY.replace(b"Host: x", b"Host: x\r\nConnection: close"), BUY + b"nonsense\r\n\r\n" + BUY]
+    with service(tmp_path, mode, threads=2) as started, ExitStack() as stack:
+        for each in sent * 3:
+            for ends in ("at once", "reset", "half", "reads"):
+                with Client(started.url) as client:
+                    client.send(each)
+                    if ends == "half":
+                        client.socket.shutdown(socket.SHUT_WR)
+                    if each and (ends == "half" or (ends == "reads" and each != BUY[:40])):
+                        client.reply()
+                    if ends == "reset":
+                        client.socket.setsockopt(*RESET)
+        version = look(started.url)["version"]
+        waiting, other = clients(stack, started.url, 2)
+        with held(tmp_path):
+            waiting.send()
+            look(started.url)
+            started.process.send_signal(signal.SIGTERM)
+            until(lambda: _closes(other))
+        status, _, body = waiting.reply()
+        assert status == 201
+        assert int(str(body["version"])) > version
+        assert started.process.wait(PATIENCE_S) == 0
+
+
+def _closes(client: Client) -> bool:
+    """Ask, and tell whether the service means to close the connection, as it does when it stops."""
+    client.send(MODE)
+    return client.reply()[1]["Connection"] == "close"
+
+
 def test_who_has_not_said_anything_does_not_keep_the_service_from_stopping(tmp_path: Path) -> None:
     """Connections that are open and idle, new ones and used ones, and one with half a request."""
     with service(tmp_path, "hasty") as started, ExitStack() as stack:
