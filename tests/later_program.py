@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service import __main__ as program
 from service import catalogue
@@ -16,6 +16,10 @@ from service.modes.group_commit import GroupCommit
 if TYPE_CHECKING:
     from service.commands import Command
     from service.mode import Answer, Leave
+
+
+UNSAYABLE = "nobody can say what became of this order"
+"""A buyer whose order has an outcome that no reply can be made of."""
 
 
 class Later(GroupCommit):
@@ -28,7 +32,11 @@ class Later(GroupCommit):
         self._beginning = ThreadPoolExecutor(1)
 
     def begin(self, command: Command, answer: Answer) -> Leave:
-        self._beginning.submit(super().begin, command, answer)
+        unsayable: Any = object()
+        if getattr(command, "buyer", None) == UNSAYABLE:
+            self._beginning.submit(answer, unsayable)
+        else:
+            self._beginning.submit(super().begin, command, answer)
         return too_late
 
 

@@ -18,6 +18,7 @@ import requests
 
 from service.flock import flock
 from tests.connections import BODY, BUY, CLIENTS, HEAD, Client, clients, held, look, service
+from tests.later_program import UNSAYABLE
 from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def test_a_stopping_service_answers_those_who_wait(tmp_path: Path, *, released: 
         assert started.process.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.parametrize("mode", ["group_commit", "single_writer", "ticket_lock"])
+@pytest.mark.parametrize("mode", ["group_commit", "single_writer", "ticket_lock", "later"])
 def test_a_thousand_orders_through_one_thread(tmp_path: Path, mode: str) -> None:
     """Fifty connections take turns in bursts: versions without a gap, each order told to the one who asked."""
     with service(tmp_path, mode, trace=tmp_path) as started, ExitStack() as stack:
@@ -172,6 +173,20 @@ def test_a_thousand_orders_through_one_thread(tmp_path: Path, mode: str) -> None
     noted = [json.loads(line) for path in tmp_path.glob("trace-*.jsonl") for line in path.read_text().splitlines()]
     assert len({each["order"] for each in noted}) == len(noted) == 1000
     assert all(each["asked"] <= each["entered"] <= each["left"] for each in noted)
+
+
+def test_a_reply_that_cannot_be_made_ends_its_connection_alone(tmp_path: Path) -> None:
+    """The thread that sends for all goes on: one hears that nobody knows, those before and behind are sold to."""
+    body = json.dumps({"quantity": 1, "buyer": UNSAYABLE}).encode()
+    with service(tmp_path, "later") as started, ExitStack() as stack:
+        crowd = clients(stack, started.url, 3)
+        crowd[0].send()
+        crowd[1].send(HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        crowd[2].send()
+        assert [each.reply()[0] for each in crowd] == [201, 500, 201]
+        assert crowd[1].ended()
+        crowd[2].send()
+        assert crowd[2].reply()[2]["version"] == 3
 
 
 def test_a_killed_worker_takes_those_who_wait_with_it(tmp_path: Path) -> None:
