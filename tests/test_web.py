@@ -441,6 +441,19 @@ def test_another_event_has_a_page_of_its_own(served: Serve, browser: Browser) ->
         expect(page.get_by_role("heading", level=1)).to_have_text("<b>none</b>")
 
 
+def test_who_comes_to_an_event_that_is_not_there_can_choose_one_that_is(served: Serve, browser: Browser) -> None:
+    """The only one too; and "there is none" is an answer of the service, which ends its silence."""
+    looks = "**/events/nosuch"
+    with visit(browser, f"{served('group_commit').url}/?event=nosuch") as page:
+        expect(page.locator("#of")).to_have_text("there is no such event")
+        page.route(looks, lambda route: route.abort())
+        expect(page.locator("#down")).to_contain_text("has not answered since", timeout=20_000)
+        page.unroute(looks)
+        expect(page.locator("#down")).to_be_empty(timeout=20_000)
+        page.get_by_label("Another event").select_option("default")
+        expect(page.get_by_role("heading", level=1)).to_have_text("default")
+
+
 def test_an_order_that_the_service_does_not_know_is_not_shown_as_bought(served: Serve, browser: Browser) -> None:
     """What the browser remembers is checked against the service when the page is opened."""
     service = served("group_commit")

@@ -35,7 +35,7 @@ const look = watch(name, [first, PART], { event: seen, tickets: mapped, missing,
 setInterval(() => document.hidden || show(), TICK_MS);
 mine.filter(({ status }) => status === "held" || status === "sold").forEach(reconcile);
 unsettled.resume(name);
-offer($("events"), name).then((events) => ($("choice").hidden = events.length < 2));
+offer($("events"), name).then((events) => ($("choice").hidden = events.every(({ event }) => event === name)));
 
 $("events").addEventListener("change", () => (location.search = new URLSearchParams({ event: $("events").value })));
 $("back").addEventListener("click", () => turn(first - PART));

@@ -28,10 +28,10 @@ export function watch(event, part, shown) {
 
   async function look() {
     const found = await call("GET", path);
-    if (found.kind === "refused") return shown.missing();
-    if (found.kind !== "done") return missed();
+    if (found.kind !== "done" && found.kind !== "refused") return missed();
     if (failed > 1) shown.up();
     failed = 0;
+    if (found.kind === "refused") return shown.missing();
     shown.event(found.body);
     const [first, last] = part;
     if (seen === `${first}-${last}@${found.body.version}`) return undefined;
