@@ -39,6 +39,24 @@ def main() -> None:
 
 
 def _flags() -> list[click.Parameter]:
+    listing = click.Option(
+        ["--list"], is_flag=True, is_eager=True, expose_value=False, callback=_list,
+        help="print each mode with the engine that it needs and its reach, as JSON lines, and end",
+    )  # fmt: skip
+    return [
+        listing,
+        *_settings(),
+    ]
+
+
+def _list(context: click.Context, _option: click.Parameter, asked: bool) -> None:  # noqa: FBT001  # as click calls it
+    if asked:
+        for line in catalogue.listed():
+            click.echo(line)
+        context.exit()
+
+
+def _settings() -> list[click.Parameter]:
     return [
         click.Option(
             [f"--{name.replace('_', '-')}"],
@@ -55,8 +73,8 @@ def _shown(default: object) -> str:
 
 def _serve(**flags: str | None) -> NoReturn:
     try:
-        chosen = settings.load(os.environ, {name: value for name, value in flags.items() if value is not None})
-        catalogue.check(chosen)  # before the port: what is wrong with both is to be told of what was typed
+        given = settings.load(os.environ, {name: value for name, value in flags.items() if value is not None})
+        chosen = catalogue.chosen(given)  # before the port: what is wrong with both is to be told of what was typed
         bound = _bound(chosen.bind)
         mode, mended = catalogue.build(chosen)
     except (WrongSetting, Refused) as error:

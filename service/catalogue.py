@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from service import commands, rules
+from service import commands, engines, rules
 from service.modes.file_lock import FileLock
 from service.modes.group_commit import GroupCommit
 from service.modes.lease import Lease
@@ -22,7 +23,8 @@ from service.settings import wrong
 from service.stores import recovery
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
-from service.trace import NOTING, Traced
+from service.stores.seeds import seeds
+from service.trace import NOTING, Notes, Traced
 
 if TYPE_CHECKING:
     from service.mode import Claim, Decide, Mode
@@ -45,23 +47,47 @@ MODES: dict[str, Build] = {
 STORES: dict[str, type[JsonFile]] = {Lease.name: FencedJsonFile}
 """The stores of the modes that need one of their own."""
 
+SCHEMES: dict[str, str] = {}
+"""How the address begins of the engine that a mode needs. All others are for files."""
+
 CLAIMS: dict[str, Claim] = {
     mode.name: mode.claim
     for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, Lease, GroupCommit, SingleWriter)
 }
 
 
-def check(settings: Settings) -> None:
-    """Raise ``WrongSetting`` if there is no such mode."""
-    if settings.mode not in MODES:
-        raise wrong("mode", settings.mode, f"one of {', '.join(MODES)}")
+def listed() -> list[str]:
+    """Return a JSON line for each mode: its name, the engine that it needs (none for files), and its reach."""
+    return [
+        json.dumps({"mode": name, "engine": SCHEMES.get(name, engines.FILES), "reach": claim.reach})
+        for name, claim in CLAIMS.items()
+    ]
+
+
+def chosen(settings: Settings) -> Settings:
+    """Return the settings with a mode, and one for the engine that they name. Raises ``WrongSetting``."""
+    engines.check(settings)
+    scheme = engines.scheme_of(settings.url)
+    known = [name for name in MODES if SCHEMES.get(name, engines.FILES) == scheme]
+    mode = settings.mode or (engines.ENGINES[scheme].best if scheme else GroupCommit.name)
+    if mode in known:
+        return settings.model_copy(update={"mode": mode})
+    other = SCHEMES.get(mode, engines.FILES) if mode in MODES else scheme
+    if other == scheme:
+        raise wrong("mode", mode, f"one of {', '.join(known)}")
+    where = f"an address that begins with {other}://" if other else "no address: it is for files"
+    raise wrong("url", engines.shown(settings.url), f"{where} for the mode {mode}")
 
 
 def build(settings: Settings) -> tuple[Mode, list[str]]:
     """Return the mode that ``settings`` name, on a store that is ours and whole, and what had to be mended there.
 
-    Call it before the fork, for settings that were checked. Raises ``recovery.Refused``.
+    Call it before the fork, for settings that were ``chosen``. Raises ``Refused``.
     """
+    return _on_engine(settings) if settings.url else _on_files(settings)
+
+
+def _on_files(settings: Settings) -> tuple[Mode, list[str]]:
     owner = f"a service in mode {settings.mode} (process {os.getpid()})"
     claimed = recovery.prepare(settings.data, owner, verify=settings.verify)
     make, decide = MODES[settings.mode], deciding(settings.think_s)
@@ -72,6 +98,16 @@ def build(settings: Settings) -> tuple[Mode, list[str]]:
         return make(kind(settings.data), decide, settings.wait_s), claimed.mended
     store = NOTING[kind](settings.data)
     return Traced(make(store, store.deciding(decide), settings.wait_s), store, settings.trace), claimed.mended
+
+
+def _on_engine(settings: Settings) -> tuple[Mode, list[str]]:
+    store = engines.made(settings)
+    store.prepare(seeds(settings.data))
+    make, decide = MODES[settings.mode], deciding(settings.think_s)
+    if settings.trace is None:
+        return make(store, decide, settings.wait_s), []
+    notes = Notes()
+    return Traced(make(store, notes.deciding(decide), settings.wait_s), notes, settings.trace), []
 
 
 def deciding(think_s: float) -> Decide:

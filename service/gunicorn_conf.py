@@ -18,6 +18,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from service.daemon import END_S
+from service.engines import shown
 from service.worker import ENDING, Worker
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
     def when_ready(_server: object) -> None:
         sys.stderr.write(
             f"turnstile: selling on {url} in mode {mode.name}, {settings.workers} x {settings.threads} "
-            f"workers x threads, tickets in {settings.data}\n"
+            f"workers x threads, tickets in {shown(settings.url) or settings.data}\n"
         )
 
     def on_exit(_server: object) -> None:

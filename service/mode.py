@@ -119,6 +119,10 @@ class Busy(Exception):
         super().__init__(f"the counter was busy{waited}, so the order was not placed")
 
 
+class Conflict(Exception):
+    """Somebody else's change came between reading and writing. Certainly nothing was done: decide again."""
+
+
 class NotWritten(Exception):
     """The store could not take the change and took back what it had begun. Certainly nothing was done."""
 

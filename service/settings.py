@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PREFIX = "TURNSTILE_"
 PORT_MAX = 65_535
+SECRET = {"admin_token", "url"}
+"""Settings that are, or have in them, what must not stand in a log."""
 
 
 class WrongSetting(Exception):
@@ -58,7 +60,21 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    mode: Annotated[str, Field(title="how buyers are kept apart", description="the name of a mode")] = "group_commit"
+    mode: Annotated[
+        str,
+        Field(
+            title="how buyers are kept apart",
+            description="the name of a mode; none: the best one for what keeps the tickets (group_commit for files)",
+        ),
+    ] = ""
+    url: Annotated[
+        str,
+        Field(
+            pattern=r"^(?:[a-z]+://.*)?$",
+            title="the engine that keeps the tickets, for several machines; none: files in the directory of --data",
+            description="an address such as sqlite:///tickets.db or postgresql://user:password@host/name",
+        ),
+    ] = ""
     workers: Annotated[
         int,
         BeforeValidator(_digits),
@@ -82,7 +98,10 @@ class Settings(BaseModel):
     data: Annotated[
         Path,
         BeforeValidator(_place),
-        Field(title="where the tickets are kept", description="a directory, which is made if it is not there"),
+        Field(
+            title="where files keep the tickets; with an engine, where new events are found",
+            description="a directory, which is made if it is not there",
+        ),
     ] = Path("data")
     bind: Annotated[
         str,
@@ -144,5 +163,5 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        shown = "(not shown)" if name == "admin_token" else given[name]
+        shown = "(not shown)" if name in SECRET else given[name]
         raise wrong(name, shown, str(Settings.model_fields[name].description)) from None

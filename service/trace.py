@@ -31,30 +31,47 @@ if TYPE_CHECKING:
     from service.rules import Decision, Page
 
 
-class Noting(JsonFile):
-    """A store that notes when each thread began to read."""
+class Notes:
+    """What is noted of each order while it is decided, until it has left."""
 
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory)
+    def __init__(self) -> None:
         self._here = threading.local()
         self.noted: dict[str, dict[str, int | None]] = {}
 
-    def read(self, command: Command) -> Page:
+    def enter(self) -> None:
+        """Note that this thread is let in, and begins to read."""
         self._here.entered = time.monotonic_ns()
-        return super().read(command)
 
     def deciding(self, decide: Decide) -> Decide:
-        """Return ``decide`` with a note of when it was called for each order, and on which version."""
+        """Return ``decide`` with a note of when it was called for each order, and on which version.
+
+        Who did not ``enter`` is taken to have been let in then: engines read and lock in one step.
+        """
 
         def noting(page: Page, command: Command) -> Decision:
             if not isinstance(command, Buy | Hold):
                 return decide(page, command)
-            version = page.event.version if page.event else None
-            times = {"entered": self._here.entered, "read": time.monotonic_ns(), "version": version}
-            self.noted[command.order] = times
+            version, now = page.event.version if page.event else None, time.monotonic_ns()
+            self.noted[command.order] = {
+                "entered": getattr(self._here, "entered", now),
+                "read": now,
+                "version": version,
+            }
             return decide(page, command)
 
         return noting
+
+
+class Noting(Notes, JsonFile):
+    """A store that notes when each thread began to read."""
+
+    def __init__(self, directory: Path) -> None:
+        Notes.__init__(self)
+        JsonFile.__init__(self, directory)
+
+    def read(self, command: Command) -> Page:
+        self.enter()
+        return super().read(command)
 
 
 class NotingFenced(Noting, FencedJsonFile):
@@ -67,9 +84,9 @@ NOTING: dict[type[JsonFile], type[Noting]] = {JsonFile: Noting, FencedJsonFile: 
 class Traced:
     """A mode that writes a line for each order when it has left."""
 
-    def __init__(self, mode: Mode, store: Noting, folder: Path) -> None:
+    def __init__(self, mode: Mode, notes: Notes, folder: Path) -> None:
         self._mode = mode
-        self._store = store
+        self._notes = notes
         self._folder = folder
         self.name: str = mode.name
         self.claim: Claim = mode.claim
@@ -79,7 +96,7 @@ class Traced:
 
     @property
     def store(self) -> Store:
-        return self._store
+        return self._mode.store
 
     def open(self) -> None:
         self._mode.open()
@@ -108,6 +125,6 @@ class Traced:
 
     def _note(self, command: Command, asked: int) -> None:
         line = {"order": command.order, "worker": os.getpid(), "asked": asked, "left": time.monotonic_ns()}
-        line |= self._store.noted.pop(command.order, {})
+        line |= self._notes.noted.pop(command.order, {})
         with suppress(OSError):  # a full disk: the order has its outcome all the same
             os.write(self._file, f"{json.dumps(line)}\n".encode())

@@ -43,6 +43,18 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
 
 
 @pytest.fixture
+def fresh_url(tmp_path: Path) -> Callable[[str], str]:
+    """The address of a fresh, empty database, by an engine's scheme."""
+    number = itertools.count(1)
+    addresses = {"sqlite": lambda name: f"sqlite:///{tmp_path}/{name}.db"}
+
+    def fresh(scheme: str) -> str:
+        return addresses[scheme](f"tickets-{next(number)}")
+
+    return fresh
+
+
+@pytest.fixture
 def served(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Start services over HTTP; all of them are stopped at the end."""
     with contextlib.ExitStack() as stack:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from service import catalogue, outcomes, rules, values
+from service import catalogue, engines, outcomes, rules, values
 from service.commands import Buy, Command
 from service.daemon import daemons_of
+from service.settings import Settings
 from service.stores import recovery
 from service.stores.json_file import JsonFile
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from service.daemon import Daemon
     from service.mode import Decide, Mode
 
+ON_FILES = [name for name in catalogue.CLAIMS if name not in catalogue.SCHEMES]
+"""The modes that files are enough for."""
 NOW = 1_790_000_000.0
 SERIAL = itertools.count(1)
 
@@ -43,6 +46,10 @@ class Counter:
     directory: Path
     claims: list[int] = field(default_factory=list)
     daemons: list[Daemon] = field(default_factory=list)
+
+    def event(self, name: str, tickets: int) -> None:
+        """Let there be an event, in the article's own form."""
+        (self.directory / f"{name}.json").write_text(f'{{"count": {tickets}}}')
 
     def build(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
         """Prepare the directory, as the service does before the fork, build a mode on it and start its daemons."""
@@ -83,6 +90,52 @@ class Counter:
             self.daemons.pop().end()
         while self.claims:
             os.close(self.claims.pop())
+
+
+@dataclass
+class EngineCounter:
+    """A database of an engine at ``url``, and modes built on it."""
+
+    url: str
+    seeds: dict[str, int] = field(default_factory=lambda: {"default": 10})
+    stores: list[engines.EngineStore] = field(default_factory=list)
+
+    def event(self, name: str, tickets: int) -> None:
+        """Let there be an event when the next mode is built."""
+        self.seeds[name] = tickets
+
+    def build(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
+        """Prepare the database, as the service does before the fork, and build a mode on it."""
+        self._store(wait_s).prepare(self.seeds)
+        return catalogue.MODES[name](self._store(wait_s), decide, wait_s)
+
+    def keep(self) -> None:
+        """Do nothing: an engine's modes have no daemons."""
+
+    def opened(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
+        """Build a mode and open it in this process."""
+        mode = self.build(name, decide, wait_s)
+        mode.open()
+        return mode
+
+    def joined(self, name: str, decide: Decide = decide_now, wait_s: float = 10.0) -> Mode:
+        """Open a mode as another service does that joins."""
+        mode = catalogue.MODES[name](self._store(wait_s), decide, wait_s)
+        mode.open()
+        return mode
+
+    def _store(self, wait_s: float) -> engines.EngineStore:
+        store = engines.made(Settings(url=self.url, wait_s=wait_s))
+        self.stores.append(store)
+        return store
+
+    def close(self) -> None:
+        """End all connections."""
+        while self.stores:
+            self.stores.pop().close()
+
+
+AnyCounter = Counter | EngineCounter
 
 
 def sell(mode: Mode, quantity: int = 1) -> values.Order:

@@ -13,14 +13,13 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from service import rules
-from service.catalogue import CLAIMS
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.stores import journal, recovery
 from service.stores.lines import change_of
 from service.stores.sealed import unseal
 from service.values import order_id
 from tests.box_office import BoxOffice
-from tests.counter import NOW, Counter
+from tests.counter import NOW, ON_FILES, Counter
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Office:
                 assert [change_of(unseal(line)) for line in lines] == self.office.history[after:]
 
 
-@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize("name", ON_FILES)
 def test_whole_scripts_are_carried_out_as_by_the_box_office(name: str) -> None:
     """Every reply in full, with journals closed again and again in the middle; then what is on disk, to each worker, to
     who looks, and to a start that reads everything; and from there on as if nothing had been.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.catalogue import CLAIMS
+from tests.counter import ON_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ def test_the_table_of_the_readme_has_every_mode() -> None:
     text = (ROOT / "README.md").read_text()
     for name in CLAIMS:
         assert f"[`{name}`](service/modes/{name}.py)" in text
-        assert re.search(rf"^\| {name} \| \d+ \|", text, re.MULTILINE)
+        assert name not in ON_FILES or re.search(rf"^\| {name} \| \d+ \|", text, re.MULTILINE)
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:

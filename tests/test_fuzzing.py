@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.api.openapi import OPERATIONS
-from service.catalogue import CLAIMS
+from tests.counter import ON_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ TICKETS = 150
 """Enough for some phases, and too few for all: what is sold out is asked for too."""
 
 
-@pytest.mark.parametrize("mode", CLAIMS)
+@pytest.mark.parametrize("mode", ON_FILES)
 def test_schemathesis_finds_nothing(served: Callable[..., Service], tmp_path: Path, mode: str) -> None:
     """All its checks, in all its phases: examples, bounds and their breach, chance, and chains of calls."""
     service = served(mode, tickets=TICKETS)

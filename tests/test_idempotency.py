@@ -27,7 +27,7 @@ from service.stores import fenced, journal, json_file, recovery
 from service.stores.json_file import JsonFile
 from service.values import Event, Order
 from tests.box_office import BoxOffice
-from tests.counter import NOW, Counter, buying, look, sell
+from tests.counter import NOW, ON_FILES, Counter, buying, look, sell
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def test_a_journal_that_only_answers_fill_is_closed_as_any_other(
         assert look(again) == Event(EVENT, 10, 10, 2)
 
 
-@pytest.mark.parametrize("name", [name for name in CLAIMS if CLAIMS[name].reach == "processes"])
+@pytest.mark.parametrize("name", [name for name in ON_FILES if CLAIMS[name].reach == "processes"])
 def test_one_key_at_several_workers_at_once_has_one_effect(counter: Counter, name: str) -> None:
     """Buyers who ask again before the first answer came, at every worker: one is done, and all are told of it."""
     (counter.directory / f"{EVENT}.json").write_text(f'{{"count": {2 * ROUNDS}}}')

@@ -22,7 +22,7 @@ from service.stores.json_file import JsonFile
 from service.stores.lines import CARRIED, change_of
 from service.stores.sealed import seal, unseal
 from service.values import Event, Order, TicketMap
-from tests.counter import NOW, Counter, buying, decide_now, look, sell
+from tests.counter import NOW, ON_FILES, Counter, buying, decide_now, look, sell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ def test_who_looks_sees_all_there_is_when_one_died_while_closing(counter: Counte
     assert tickets(mode) == TicketMap(look(mode), ((2, version + 1),), ((1, 1),))
 
 
-@pytest.mark.parametrize("name", [name for name in CLAIMS if CLAIMS[name].reach == "processes"])
+@pytest.mark.parametrize("name", [name for name in ON_FILES if CLAIMS[name].reach == "processes"])
 def test_lookers_never_see_less_than_before_while_journals_are_closed(
     counter: Counter, directory: Path, name: str
 ) -> None:

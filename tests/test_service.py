@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from loadtest import serve
-from service import settings
-from service.catalogue import CLAIMS
+from service import catalogue, settings
 from service.settings import Settings, WrongSetting
+from tests.counter import ON_FILES
 from tests.processes import alive_of, children_of
 from tests.waiting import until
 
@@ -53,7 +53,8 @@ def run(*flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_defaults_need_no_setting_at_all() -> None:
     """Event ``default`` on 127.0.0.1:8000, tickets in ./data."""
     assert settings.load({}, {}) == Settings()
-    assert (str(Settings().data), Settings().bind, Settings().mode) == ("data", "127.0.0.1:8000", "group_commit")
+    assert (str(Settings().data), Settings().bind, Settings().mode) == ("data", "127.0.0.1:8000", "")
+    assert catalogue.chosen(Settings()).mode == "group_commit"
 
 
 def test_every_flag_has_a_variable_and_the_flag_wins() -> None:
@@ -64,7 +65,7 @@ def test_every_flag_has_a_variable_and_the_flag_wins() -> None:
 
 
 WRONG = {
-    ("mode", "best"): f"one of {', '.join(CLAIMS)}",
+    ("mode", "best"): f"one of {', '.join(ON_FILES)}",
     ("workers", "0"): "a whole number from 1 to 64",
     ("workers", "two"): "a whole number from 1 to 64",
     ("threads", "1.5"): "a whole number from 1 to 256",
@@ -147,7 +148,7 @@ def test_a_second_service_on_the_same_data_is_refused(
     assert f"data directory {directory} is in use by a service in mode file_lock (process " in ended.stderr
 
 
-@pytest.mark.parametrize("mode", CLAIMS)
+@pytest.mark.parametrize("mode", ON_FILES)
 def test_every_mode_sells_over_http(served: Callable[..., Service], http: requests.Session, mode: str) -> None:
     """Started as a stranger would, in several workers of several threads."""
     url = served(mode).url

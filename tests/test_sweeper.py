@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from service.catalogue import CLAIMS
 from service.stores import recovery
 from service.stores.document import Checkpoint, rendered
 from service.stores.json_file import JsonFile
 from service.sweeper import AGAIN_S, SWEEP_S, Sweeper
 from service.values import Event
+from tests.counter import ON_FILES
 from tests.processes import alive_of, comm, holds, listening
 from tests.waiting import PATIENCE_S, until
 
@@ -63,7 +63,7 @@ def count_on_disk(tmp_path: Path, event: str = "default") -> int:
         return -1
 
 
-@pytest.mark.parametrize("mode", CLAIMS)
+@pytest.mark.parametrize("mode", ON_FILES)
 def test_a_hold_that_nobody_touches_comes_back_on_disk_by_itself(
     served: Callable[..., Service], http: requests.Session, tmp_path: Path, mode: str
 ) -> None:

@@ -1,0 +1,82 @@
+"""Engines: what can keep the tickets, by how its address begins. Files keep them where no address is given.
+
+An engine's client is imported when an address asks for it, so that the core needs none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from service.mode import Store
+from service.settings import wrong
+from service.stores.replay import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from service.settings import Settings
+
+FILES = ""
+"""How the address of files begins: there is none."""
+
+
+class EngineStore(Store, Protocol):
+    """A store that several services may share."""
+
+    def prepare(self, seeds: Mapping[str, int]) -> None:
+        """Reach the engine, make there what is needed, and those events of ``seeds`` that are not there yet.
+
+        ``seeds`` has capacities by name; where there is no event at all, ``default`` is made. Call it before the fork:
+        nothing stays connected. Several services may do so at once. Raises ``Refused``.
+        """
+
+    def close(self) -> None:
+        """End what ``open`` began. Nothing is asked of it after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine: what its addresses look like, its best mode, and how its store is made of an address and ``wait_s``.
+
+    ``extra`` is what has to be installed for it, as pip calls it.
+    """
+
+    address: str
+    best: str
+    extra: str
+    make: Callable[[str, float], EngineStore]
+
+
+ENGINES: dict[str, Engine] = {}
+"""By the scheme of the address."""
+
+
+def scheme_of(url: str) -> str:
+    """Return how the address of an engine begins; nothing for files."""
+    return url.partition("://")[0] if url else FILES
+
+
+def check(settings: Settings) -> None:
+    """Raise ``WrongSetting`` if the address is none of an engine that there is."""
+    if settings.url and scheme_of(settings.url) not in ENGINES:
+        known = " or ".join(engine.address for engine in ENGINES.values())
+        raise wrong("url", shown(settings.url), f"an address such as {known}, or none for files")
+
+
+def made(settings: Settings) -> EngineStore:
+    """Return the store at an address that was checked. Raises ``Refused``."""
+    engine = ENGINES[scheme_of(settings.url)]
+    try:
+        return engine.make(settings.url, settings.wait_s)
+    except ModuleNotFoundError as error:
+        raise Refused(
+            f"{shown(settings.url)} needs the package {error.name}, which is not installed: "
+            f"pip install 'turnstile[{engine.extra}]'"
+        ) from error
+
+
+def shown(url: str) -> str:
+    """Return an address without the password in it."""
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
