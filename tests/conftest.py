@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from loadtest import serve
 from tests.counter import Counter
+from tests.databases import Databases
 
 # A deadline for a test case is a timed assertion, which a busy machine fails.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -42,16 +43,12 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
     made.close()
 
 
-@pytest.fixture
-def fresh_url(tmp_path: Path) -> Callable[[str], str]:
+@pytest.fixture(scope="session")
+def fresh_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
     """The address of a fresh, empty database, by an engine's scheme."""
-    number = itertools.count(1)
-    addresses = {"sqlite": lambda name: f"sqlite:///{tmp_path}/{name}.db"}
-
-    def fresh(scheme: str) -> str:
-        return addresses[scheme](f"tickets-{next(number)}")
-
-    return fresh
+    databases = Databases(tmp_path_factory.mktemp("databases"))
+    yield databases.fresh
+    databases.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pytest
 
 from loadtest.servers import etcd, postgres, redis
 from loadtest.servers.process import Missing, NotStarted, family
+from tests.databases import missing
 from tests.processes import alive_in, state
 from tests.waiting import until
 
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from loadtest.servers.process import Process
-
-
-def missing(error: Missing) -> None:
-    """Skip at home, and fail where CI is set."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(str(error))
-    pytest.skip(str(error))
 
 
 def gone(process: Process) -> bool:
