@@ -6,6 +6,7 @@ that a store is kept or that a service is running already.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 Slice = Callable[[], Taken]
 """What measures one slice of an arm."""
 
+NUMBER = itertools.count(1)
+"""Of the slices on an engine: each has a database of its own."""
 WAIT_S = 30.0
 """How long an order may wait for the others: long enough that a slow mode is measured, not refused."""
 
@@ -53,7 +56,8 @@ class Arm:
     """One thing that is measured.
 
     ``fill`` puts tickets into an empty directory for each slice; ``kept`` is a store that is there already and grows
-    with each slice; ``running`` is a service that has been started already. ``traced`` measures the waits too.
+    with each slice; ``running`` is a service that has been started already. ``database`` makes a fresh database of an
+    engine, of a name that it is given, and returns its address. ``traced`` measures the waits too.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Arm:
     fill: Callable[[Path], None] = stores.fresh
     kept: Path | None = None
     running: Service | None = None
+    database: Callable[[str], str] | None = None
 
 
 def paired(first: Slice, second: Slice, pairs: int, tell: Callable[[str], None]) -> tuple[Pair, ...]:
@@ -129,6 +134,8 @@ def served(arm: Arm, here: Path) -> Iterator[Service]:
     flags |= {"workers": arm.load.workers, "threads": arm.load.threads}
     if arm.traced:
         flags["trace"] = here
+    if arm.database:
+        flags["url"] = arm.database(f"slice_{next(NUMBER)}")
     with serve.service(here, flags, arm.program) as service:
         yield service
 

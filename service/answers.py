@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from http import HTTPStatus
@@ -106,14 +107,26 @@ def route_problem(error: HTTPException) -> flask.Response:
     methods = sorted(getattr(error, "valid_methods", None) or ())
     match error.code:
         case HTTPStatus.NOT_FOUND:
-            detail = f"there is no route {place}: expected one such as GET /tickets or POST /buy"
-            return raised(Problem(404, "not-found", detail))
+            return raised(Problem(404, "not-found", f"there is no route {place}: expected one such as {_nearest()}"))
         case HTTPStatus.METHOD_NOT_ALLOWED:
             known = " or ".join(method for method in methods if method not in {"HEAD", "OPTIONS"})
             refused = raised(Problem(405, "method-not-allowed", f"{place} is not allowed: expected {known} there"))
             refused.headers["Allow"] = ", ".join(methods)
             return refused
     return raised(Problem(error.code or 500, "bad-request", error.description or error.name))
+
+
+def _nearest() -> str:
+    """Return the routes whose paths are most like the one that was asked for, with what may be asked there."""
+    methods: dict[str, set[str]] = {}
+    for rule in flask.current_app.url_map.iter_rules():
+        methods.setdefault(rule.rule, set()).update(rule.methods or ())
+    near = difflib.get_close_matches(flask.request.path[:100], methods, n=2) or ["/tickets", "/buy"]
+    return " or ".join(
+        f"{method} {path.translate(str.maketrans('<>', '{}'))}"
+        for path in near
+        for method in sorted(methods[path] - {"HEAD", "OPTIONS"})
+    )
 
 
 def _encoded(response: Response) -> bytes:

@@ -265,3 +265,18 @@ def test_a_torn_document_is_an_unknown_outcome_and_not_ready(client: FlaskClient
     ready = client.get("/readyz")
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
     assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "near"),
+    [
+        ("/ticket", "GET /tickets"),
+        ("/event/default", "GET /events/{event} or PUT /events/{event}"),
+        ("/orders/e35e00df/confrim", "POST /orders/{order}/confirm"),
+        ("/nothing-like-it", "GET /tickets or POST /buy"),
+    ],
+)
+def test_a_route_that_there_is_not_is_answered_with_one_like_it(client: FlaskClient, path: str, near: str) -> None:
+    """As it stands in the documentation, with what may be asked there."""
+    detail = client.get(path).get_json()["detail"]
+    assert detail == f"there is no route GET '{path}': expected one such as {near}"
