@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from service.commands import Command
     from service.mode import Decide
     from service.outcomes import Reply
-    from service.stores.json_file import JsonFile
+    from service.rules import Page
 
 
-def commit(store: JsonFile, decide: Decide, commands: Iterable[Command]) -> list[Reply]:
+class Together(Protocol):
+    """What is read and written together."""
+
+    def read(self, command: Command) -> Page:
+        """Return the page that the next command touches, after what is expected."""
+
+    def expect(self, page: Page) -> None:
+        """Let the next command find what was decided, before it is written."""
+
+    def write_all(self, pages: Sequence[Page]) -> None:
+        """Make all pages that were expected durable, or none."""
+
+    def forget(self, name: str) -> None:
+        """Forget what was expected of an event."""
+
+
+def commit(store: Together, decide: Decide, commands: Iterable[Command]) -> list[Reply]:
     """Read once, decide ``commands`` of one event in their order, write once. Return their replies, in the same order.
 
     All or none is done. Call it inside: nobody else may write to the event meanwhile.

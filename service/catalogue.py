@@ -15,8 +15,15 @@ from service.modes.group_commit import GroupCommit
 from service.modes.lease import Lease
 from service.modes.naive import Naive
 from service.modes.no_lock import NoLock
+from service.modes.postgres_advisory import PostgresAdvisory
+from service.modes.postgres_conditional import PostgresConditional
+from service.modes.postgres_group import PostgresGroup
+from service.modes.postgres_optimistic import PostgresOptimistic
+from service.modes.postgres_row_lock import PostgresRowLock
+from service.modes.postgres_serializable import PostgresSerializable
 from service.modes.process_lock import ProcessLock
 from service.modes.single_writer import SingleWriter
+from service.modes.sqlite import SqliteTransaction
 from service.modes.thread_lock import ThreadLock
 from service.modes.ticket_lock import TicketLock
 from service.settings import wrong
@@ -42,17 +49,37 @@ MODES: dict[str, Build] = {
     Lease.name: Lease,
     GroupCommit.name: GroupCommit,
     SingleWriter.name: SingleWriter,
+    SqliteTransaction.name: SqliteTransaction,
+    PostgresRowLock.name: PostgresRowLock,
+    PostgresAdvisory.name: PostgresAdvisory,
+    PostgresOptimistic.name: PostgresOptimistic,
+    PostgresSerializable.name: PostgresSerializable,
+    PostgresConditional.name: PostgresConditional,
+    PostgresGroup.name: PostgresGroup,
 }
 
 STORES: dict[str, type[JsonFile]] = {Lease.name: FencedJsonFile}
 """The stores of the modes that need one of their own."""
 
-SCHEMES: dict[str, str] = {}
+SCHEMES: dict[str, str] = {
+    SqliteTransaction.name: "sqlite",
+    PostgresRowLock.name: "postgresql",
+    PostgresAdvisory.name: "postgresql",
+    PostgresOptimistic.name: "postgresql",
+    PostgresSerializable.name: "postgresql",
+    PostgresConditional.name: "postgresql",
+    PostgresGroup.name: "postgresql",
+}
 """How the address begins of the engine that a mode needs. All others are for files."""
 
 CLAIMS: dict[str, Claim] = {
     mode.name: mode.claim
-    for mode in (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, Lease, GroupCommit, SingleWriter)
+    for mode in (
+        *(Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, Lease, GroupCommit, SingleWriter),
+        SqliteTransaction,
+        *(PostgresRowLock, PostgresAdvisory, PostgresOptimistic, PostgresSerializable),
+        *(PostgresConditional, PostgresGroup),
+    )
 }
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from service.mode import Store
 from service.settings import wrong
 from service.stores.replay import Refused
+from service.stores.sqlite import Sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,7 +51,20 @@ class Engine:
     make: Callable[[str, float], EngineStore]
 
 
-ENGINES: dict[str, Engine] = {}
+def _sqlite(url: str, _wait_s: float) -> EngineStore:
+    return Sqlite(Path(url.removeprefix("sqlite:///")))
+
+
+def _postgres(url: str, wait_s: float) -> EngineStore:
+    from service.stores.postgres import Postgres  # noqa: PLC0415  # its client need not be there
+
+    return Postgres(url, wait_s)
+
+
+ENGINES: dict[str, Engine] = {
+    "sqlite": Engine("sqlite:///tickets.db", "sqlite", "", _sqlite),
+    "postgresql": Engine("postgresql://user:password@host/name", "postgres_group", "postgres", _postgres),
+}
 """By the scheme of the address."""
 
 

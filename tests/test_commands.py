@@ -13,23 +13,28 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
 from service import rules
+from service.catalogue import SCHEMES
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.stores import journal, recovery
 from service.stores.lines import change_of
 from service.stores.sealed import unseal
 from service.values import order_id
 from tests.box_office import BoxOffice
-from tests.counter import NOW, ON_FILES, Counter
+from tests.counter import NOW, ON_FILES, Counter, EngineCounter
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from service.commands import Command
     from service.mode import Decide, Mode
     from service.rules import Decision, Page
+    from tests.counter import AnyCounter
 
 SHORT_BYTES = 1200
 """A journal of some five changes."""
 EXAMPLES = 40
+ENGINE_EXAMPLES = 8
 SCRIPTS = st.lists(STEPS, min_size=20, max_size=60)
 FORK = multiprocessing.get_context("fork")
 ALONE = {"single_writer"}
@@ -37,11 +42,11 @@ ALONE = {"single_writer"}
 
 
 class Office:
-    """A mode on a directory of its own, as two workers see it, with a clock that all their processes share."""
+    """A mode on a store of its own, as two workers see it, with a clock that all their processes share."""
 
-    def __init__(self, directory: Path, name: str, capacity: int) -> None:
-        (directory / f"{EVENT}.json").write_text(f'{{"count": {capacity}}}')
-        self._counter = Counter(directory)
+    def __init__(self, counter: AnyCounter, name: str, capacity: int) -> None:
+        counter.event(EVENT, capacity)
+        self._counter = counter
         self._name = name
         self.clock = FORK.Value("d", NOW)
         self.office = BoxOffice(EVENT, capacity)
@@ -51,7 +56,7 @@ class Office:
     def open(self, *, verify: bool = False) -> None:
         """Start as a service does; with ``verify``, all journals are read line by line first."""
         self.close()
-        if verify:
+        if verify and isinstance(self._counter, Counter):
             prepared = recovery.prepare(self._counter.directory, "a test", verify=True)
             self._counter.claims.append(prepared.descriptor)
         self.modes: list[Mode] = [self._counter.opened(self._name, self._decide)]
@@ -108,7 +113,7 @@ def test_whole_scripts_are_carried_out_as_by_the_box_office(name: str) -> None:
         serial = itertools.count()
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, pytest.MonkeyPatch.context() as patch:
             patch.setattr(journal, "JOURNAL_BYTES_MAX", SHORT_BYTES)
-            office = Office(Path(place), name, capacity)
+            office = Office(Counter(Path(place)), name, capacity)
             try:
                 script = list(commands([*first, *second], serial))
                 for command in script[: len(first)]:
@@ -128,3 +133,26 @@ def test_whole_scripts_are_carried_out_as_by_the_box_office(name: str) -> None:
 
     carried_out()
     assert closed >= 1 if name == "lease" else closed >= 3
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_whole_scripts_are_carried_out_on_an_engine_too(fresh_url: Callable[[str], str], name: str) -> None:
+    """Every reply in full, by two services in turn; then what each of them sees, and from there on after a restart."""
+
+    @settings(max_examples=ENGINE_EXAMPLES, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+    @given(capacity=st.integers(0, CAPACITY_MAX), first=SCRIPTS, second=SCRIPTS)
+    def carried_out(capacity: int, first: list[Step], second: list[Step]) -> None:
+        office = Office(EngineCounter(fresh_url(SCHEMES[name])), name, capacity)
+        try:
+            script = list(commands([*first, *second], itertools.count()))
+            for command in script[: len(first)]:
+                office.do(command)
+            office.agrees()
+            office.open()
+            for command in script[len(first) :]:
+                office.do(command)
+            office.agrees()
+        finally:
+            office.close()
+
+    carried_out()

@@ -42,8 +42,8 @@ class Tickets:
             taken = [ticket for ticket in tickets if ticket not in standing.free]
             return TicketMap(
                 standing.event,
-                _runs(ticket for ticket in taken if ticket not in held),
-                _runs(ticket for ticket in taken if ticket in held),
+                runs(ticket for ticket in taken if ticket not in held),
+                runs(ticket for ticket in taken if ticket in held),
             )
 
     def _known(self, document: Path, journal: Path) -> Following:
@@ -76,11 +76,12 @@ class Tickets:
         return known
 
 
-def _runs(tickets: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    runs: list[tuple[int, int]] = []
+def runs(tickets: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return tickets, lowest first, as runs of ``(first, last)``."""
+    found: list[tuple[int, int]] = []
     for ticket in tickets:
-        if runs and runs[-1][1] == ticket - 1:
-            runs[-1] = runs[-1][0], ticket
+        if found and found[-1][1] == ticket - 1:
+            found[-1] = found[-1][0], ticket
         else:
-            runs.append((ticket, ticket))
-    return tuple(runs)
+            found.append((ticket, ticket))
+    return tuple(found)

@@ -1,0 +1,67 @@
+"""The connections of a worker: a fixed number of places, each with a connection that is made when it is first needed.
+
+They wait for the same few rows, so more of them would not sell faster. psycopg's own pool connects in threads of its
+own: who asks while the server is away hears nothing of the reason, and waits for all of its patience.
+"""
+
+from __future__ import annotations
+
+import queue
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from service.mode import Busy, NotWritten
+from service.stores.postgres_link import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONNECTIONS_MAX = 4
+"""Of each worker: of three hosts with four workers each, half of the 100 that PostgreSQL allows by default."""
+
+
+class Pool:
+    """Links to one server. Make it in each worker, after the fork."""
+
+    def __init__(self, url: str, wait_s: float, statements: Mapping[str, str]) -> None:
+        self._url = url
+        self._wait_s = wait_s
+        self._statements = statements
+        self._places: queue.LifoQueue[Link | None] = queue.LifoQueue()  # the last one used is the warmest
+        for _ in range(CONNECTIONS_MAX):
+            self._places.put(None)
+
+    @contextmanager
+    def link(self, *, wait: bool = True) -> Iterator[Link]:
+        """Have a connection for oneself. Raises ``Busy`` if none is free in time, and ``NotWritten``."""
+        wait_s = self._wait_s if wait else 0.0
+        try:
+            link = self._places.get(timeout=wait_s)
+        except queue.Empty:
+            raise Busy(wait_s) from None
+        try:
+            if link and not link.alive():  # the server has ended it, or was started again
+                link.close()
+                link = None
+            link = link or self._made()
+            yield link
+        finally:
+            self._places.put(link)
+
+    def close(self) -> None:
+        """End all connections that nobody has."""
+        while not self._places.empty():
+            if link := self._places.get():
+                link.close()
+
+    def _made(self) -> Link:
+        try:
+            return Link(self._url, self._wait_s, self._statements)
+        except psycopg.OperationalError as error:
+            raise NotWritten(f"PostgreSQL cannot be reached ({_first_line(error)}), so nothing was done") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
