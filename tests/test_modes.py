@@ -37,7 +37,7 @@ SELLERS = 4
 GATE_S = 1.0
 FORK = multiprocessing.get_context("fork")
 
-IN_THE_ENGINE: set[str] = set()
+IN_THE_ENGINE: set[str] = {"postgres_conditional"}
 """Modes in which the engine decides, so that nobody can be stopped between read and write."""
 
 ONE_WRITER = {"sqlite"}

@@ -66,6 +66,7 @@ class Postgres:
 
     def open(self) -> None:
         """Have connections made when they are needed."""
+        self._pool.close()
         self._pool = Pool(self._url, self._wait_s, STATEMENTS)
 
     def close(self) -> None:

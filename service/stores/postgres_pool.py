@@ -6,6 +6,7 @@ own: who asks while the server is away hears nothing of the reason, and waits fo
 
 from __future__ import annotations
 
+import os
 import queue
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class Pool:
         self._url = url
         self._wait_s = wait_s
         self._statements = statements
+        self._process = os.getpid()
         self._places: queue.LifoQueue[Link | None] = queue.LifoQueue()  # the last one used is the warmest
         for _ in range(CONNECTIONS_MAX):
             self._places.put(None)
@@ -51,9 +53,10 @@ class Pool:
             self._places.put(link)
 
     def close(self) -> None:
-        """End all connections that nobody has."""
+        """End all connections that nobody has. Those of the process that this one was forked from are not ours."""
         while not self._places.empty():
-            if link := self._places.get():
+            link = self._places.get()
+            if link and self._process == os.getpid():
                 link.close()
 
     def _made(self) -> Link:
