@@ -1,0 +1,217 @@
+"""The ticket store in Redis: some keys for each event (``lua/keyspace.lua``), and two that name the events.
+
+Redis runs one script after the other. ``decide`` lets it carry out whole commands; ``read`` and ``write`` are for who
+decides elsewhere, and keep nobody out in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from typing import TYPE_CHECKING
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from service.mode import Busy, Unknown
+from service.outcomes import NoSuchEvent, NoSuchOrder
+from service.rules import Page
+from service.stores import notes, redis_terms
+from service.stores.lines import lines_of
+from service.stores.redis_link import CONNECT_S, CONNECTIONS_MAX, REPLY_S, Link, not_sent
+from service.stores.scripts import CREATE, DECIDE, PAGE, TICKETS, WRITE
+from service.values import EVENT_NAME, Event, Order, TicketMap, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from service.commands import Command
+    from service.outcomes import Reply
+
+PIECE = 500
+"""How many events, or changes, are asked for at once."""
+NEW_EVENT, NEW_CAPACITY = "default", 100
+
+
+class Keyspace:
+    """All events whose keys begin with one prefix."""
+
+    def __init__(self, url: str, reply_s: float = REPLY_S, connections_max: int = CONNECTIONS_MAX) -> None:
+        """``url`` is redis://HOST:PORT/DB?prefix=NAME, or unix:///PATH?db=DB&prefix=NAME."""
+        self._url, self._prefix = redis_terms.parted(url)
+        self._limits = reply_s, connections_max
+        self._made: Link | None = None
+        self._locks: redis.Redis | None = None
+        self._known: set[str] = set()
+        self._places: dict[str, list[str]] = {}
+
+    def prepare(self, seeds: Mapping[str, int]) -> list[str]:
+        """Make the events that are not there, before the fork. Raises ``Refused``; returns what is to be told."""
+        link = Link(self._url, *self._limits)
+        self._made = link
+        try:
+            warnings = redis_terms.held_to(link)
+            for name, capacity in seeds.items():
+                self.create(name, capacity)
+            if not self.names("", 1):
+                self.create(NEW_EVENT, NEW_CAPACITY)
+        finally:
+            self._made = None
+            link.close()
+        return warnings
+
+    def open(self) -> None:
+        self._made = Link(self._url, *self._limits)
+
+    def close(self) -> None:
+        """Close all connections."""
+        if self._made:
+            self._made.close()
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is an event of this name. One that is there stays."""
+        if name not in self._known and EVENT_NAME.fullmatch(name) and self._link.ask(b"EXISTS", self._root(name)):
+            self._known.add(name)
+        return name in self._known
+
+    def decide(self, commands: Sequence[Command], now: float, wait_s: float) -> list[Reply]:
+        """Let Redis carry out commands of one event one after the other, all of them or none."""
+        asked = [repr(now).encode(), *[notes.asked(command, now) for command in commands]]
+        texts = self._link.run(DECIDE, self._root(commands[0].event), asked, wait_s)
+        return [notes.reply_of(text, command) for text, command in zip(texts, commands, strict=True)]
+
+    def read(self, command: Command) -> Page:
+        text = self._link.run(PAGE, self._root(command.event), [notes.asked(command, 0)])
+        return notes.page_of(text, command)
+
+    def write(self, page: Page) -> None:
+        if page.event:
+            self._link.run(WRITE, self._root(page.event.name), [notes.changes(page), *notes.used(page)])
+
+    @contextlib.contextmanager
+    def locked(self, name: str, lease_s: float, poll_s: float, wait_s: float) -> Iterator[None]:
+        """Have redis-py's lock on an event, for ``lease_s`` seconds at most.
+
+        Raises ``Busy``, ``NotWritten``, or, when the lease was over before what was done inside, ``Unknown``.
+        """
+        lock = self._client.lock(f"{self._root(name).decode()}:lock", lease_s, sleep=poll_s)
+        try:
+            if not lock.acquire(blocking_timeout=wait_s):
+                raise Busy(wait_s)
+        except exceptions.RedisError as error:  # if it was taken all the same, it is free again when the lease ends
+            raise not_sent(error) from error
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(exceptions.RedisError):
+                lock.release()
+            raise
+        try:
+            lock.release()
+        except exceptions.LockNotOwnedError as error:
+            raise Unknown("the lease ended too early, and somebody else may have sold the same tickets") from error
+        except exceptions.RedisError:
+            pass  # what was done is done, and the lease ends by itself
+
+    def look(self, name: str) -> Event | NoSuchEvent:
+        if not self.has(name):
+            return NoSuchEvent(name)
+        said = self._link.ask(b"HMGET", self._root(name), b"capacity", b"count", b"version")
+        return Event(name, *map(int, said))
+
+    def find(self, order: str) -> Order | NoSuchOrder:
+        place = order[:8]
+        names = self._places.get(place, [])
+        found = self._found(order, names)
+        if found is None:  # events may have been made since, by others
+            members = self._link.ask(b"SMEMBERS", self._place(place))
+            found = self._found(
+                order, [name for name in sorted(each.decode() for each in members) if name not in names]
+            )
+            if found:
+                self._places.setdefault(place, []).append(found.event)
+        return found or NoSuchOrder(order)
+
+    def tickets(self, name: str, first: int, last: int) -> TicketMap | NoSuchEvent:
+        if not self.has(name):
+            return NoSuchEvent(name)
+        said = self._link.run(TICKETS, self._root(name), [b"%d" % first, b"%d" % last])
+        letters = said[3].decode()
+        return TicketMap(Event(name, *said[:3]), _runs(letters, "s", first), _runs(letters, "h", first))
+
+    def names(self, after: str, limit: int) -> list[str]:
+        start = b"(" + after.encode() if after else b"-"
+        found = self._link.ask(b"ZRANGE", self._names, start, b"+", b"BYLEX", b"LIMIT", b"0", b"%d" % limit)
+        return [name.decode() for name in found]
+
+    def create(self, name: str, capacity: int) -> bool:
+        # Named first: of one who dies in between there is a name of no event, and no event that nobody finds.
+        self._link.ask(b"SADD", self._place(place_of(name)), name.encode())
+        self._link.ask(b"ZADD", self._names, b"0", name.encode())
+        return bool(self._link.run(CREATE, self._root(name), [b"%d" % capacity]))
+
+    def overdue(self, now: float) -> Iterator[tuple[str, float]]:
+        names = self.names("", PIECE)
+        while names:
+            asked = [(b"ZRANGE", self._root(name) + b":holds", b"0", b"0", b"WITHSCORES") for name in names]
+            for name, first in zip(names, self._link.ask_all(asked), strict=True):
+                if first and float(first[1]) <= now:
+                    yield name, float(first[1])
+            names = self.names(names[-1], PIECE)
+
+    def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
+        return self._changes(name, after) if self.has(name) else NoSuchEvent(name)
+
+    def _changes(self, name: str, after: int) -> Iterator[bytes]:
+        start = after  # no change stands before as many others as its version says
+        while texts := self._link.ask(
+            b"LRANGE", self._root(name) + b":changes", b"%d" % start, b"%d" % (start + PIECE - 1)
+        ):
+            found = (notes.change_of(text, name) for text in texts)
+            yield from (lines_of(Page(None, changes=(change,))) for change in found if change.version > after)
+            start += PIECE
+
+    def _found(self, order: str, names: Sequence[str]) -> Order | None:
+        for name in names:
+            text = self._link.ask(b"HGET", self._root(name) + b":orders", order.encode())
+            if text is not None:
+                return notes.order_of(json.loads(text), name)
+        return None
+
+    @property
+    def _link(self) -> Link:
+        if self._made is None:  # in a process that was not told to open: the sweeper's
+            self.open()
+        assert self._made is not None  # noqa: S101  # it has just been made
+        return self._made
+
+    def _root(self, name: str) -> bytes:
+        return f"{{{self._prefix}:{name}}}".encode()
+
+    def _place(self, place: str) -> bytes:
+        return f"{self._prefix}:place:{place}".encode()
+
+    @property
+    def _names(self) -> bytes:
+        return f"{self._prefix}:events".encode()
+
+    @property
+    def _client(self) -> redis.Redis:
+        if self._locks is None:
+            pool = redis.ConnectionPool.from_url(
+                self._url,
+                max_connections=self._limits[1],
+                retry=Retry(NoBackoff(), 0),
+                socket_connect_timeout=CONNECT_S,
+                socket_timeout=self._limits[0],
+            )
+            self._locks = redis.Redis(connection_pool=pool, retry=Retry(NoBackoff(), 0))
+        return self._locks
+
+
+def _runs(letters: str, wanted: str, first: int) -> tuple[tuple[int, int], ...]:
+    """Return where a letter stands, as runs, counted from ``first``."""
+    return tuple((first + run.start(), first + run.end() - 1) for run in re.finditer(f"{wanted}+", letters))

@@ -1,0 +1,77 @@
+"""On which terms a Redis server is sold from: those on which no sale is lost in silence.
+
+A server that evicts keys may forget an order, or an idempotency key, and sell twice: it is refused. One that answers
+before the change is on disk is not, for that is what many want; but whoever starts the service is told.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from redis import exceptions
+
+from service.mode import Busy, NotWritten, Unknown
+from service.stores.replay import Refused
+
+if TYPE_CHECKING:
+    from service.stores.redis_link import Link
+
+PREFIX = "turnstile"
+PREFIXES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""Nothing that could end the hash tag, by which a cluster knows that keys belong together."""
+MAJOR_MIN = 7
+"""The first Redis that asks of a script whether it writes before it is begun."""
+
+
+def parted(url: str) -> tuple[str, str]:
+    """Return a URL as redis-py takes it, and the prefix of our keys. Raises ``Refused``."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    prefix = query.pop("prefix", PREFIX)
+    if not PREFIXES.fullmatch(prefix):
+        raise Refused(f"the prefix {prefix!r} cannot be that of keys: expected 1 to 64 of A-Z, a-z, 0-9, '_', '.', '-'")
+    return urlunsplit(parts._replace(query=urlencode(query))), prefix
+
+
+def held_to(link: Link) -> list[str]:
+    """Return what is to be told of a server. Raises ``Refused`` where tickets cannot be sold from it."""
+    try:
+        said = _said(link.ask(b"INFO", b"everything").decode())
+    except (Busy, NotWritten, Unknown) as error:
+        raise Refused(f"{error}: start a Redis server there, or give another --url") from error
+    major = int(said["redis_version"].partition(".")[0])
+    if major < MAJOR_MIN:
+        raise Refused(f"the server is Redis {said['redis_version']}, and {MAJOR_MIN}.0 or a newer one is needed")
+    if said["role"] != "master":
+        raise Refused("the server is a replica, which cannot be written to: give the address of its primary as --url")
+    if said.get("cluster_enabled", "0") != "0":
+        raise Refused(
+            "the server is a node of a cluster, which this service does not follow: give a single one as --url"
+        )
+    if said["maxmemory_policy"] != "noeviction":
+        raise Refused(
+            f"the server's maxmemory-policy is {said['maxmemory_policy']}, by which orders may be deleted and their "
+            f"tickets sold again: set it to noeviction"
+        )
+    return _durability(said, link)
+
+
+def _durability(said: dict[str, str], link: Link) -> list[str]:
+    if said["aof_enabled"] != "1":
+        return ["redis keeps no append-only file, so its end loses sales: set appendonly to yes, appendfsync to always"]
+    try:
+        fsync = link.ask(b"CONFIG", b"GET", b"appendfsync")[1].decode()
+    except (NotWritten, exceptions.ResponseError, IndexError):  # a hosted server may not say
+        return ["redis does not tell its appendfsync: a power loss may lose sales unless it is always"]
+    if fsync != "always":
+        return [
+            f"redis has appendfsync {fsync}, so a power loss may lose the sales of its last seconds: always loses none"
+        ]
+    return []
+
+
+def _said(text: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name: value.strip() for name, _, value in pairs}
