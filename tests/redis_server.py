@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -13,9 +14,11 @@ import pytest
 import redis
 
 from loadtest import serve
+from service.stores.keyspace import Keyspace
 from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -33,6 +36,7 @@ class RedisServer:
         named = {"port": self.port, "bind": HOST, "dir": folder, "save": '""', **DURABLE, **settings}
         self._config = "".join(f"{name.replace('_', '-')} {value}\n" for name, value in named.items())
         self._process: subprocess.Popen[bytes] | None = None
+        self.serial = itertools.count(1)
         self.client = redis.Redis(HOST, self.port)
         self.start()
 
@@ -50,12 +54,23 @@ class RedisServer:
         """Start it, and wait until it answers."""
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["redis-server", "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self._folder
+                [shutil.which("redis-server") or "redis-server", "-"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
             )
         assert self._process.stdin
         self._process.stdin.write(self._config.encode())
         self._process.stdin.close()
         until(self.answers)
+
+    def keyspace(self, prefix: str = "turnstile", seeds: Mapping[str, int] | None = None) -> Keyspace:
+        """Return a store on it that is prepared and open."""
+        store = Keyspace(self.url(prefix), connections_max=1)
+        store.prepare(seeds or {})
+        store.open()
+        return store
 
     def answers(self) -> bool:
         """Tell whether it has loaded its data and answers."""
@@ -78,10 +93,17 @@ class RedisServer:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def required() -> None:
-    """Skip the test where there is no Redis, and fail where ``CI`` is set."""
+@contextlib.contextmanager
+def running(folder: Path, **settings: object) -> Iterator[RedisServer]:
+    """Have a server. Without Redis the test is skipped at home, and fails where ``CI`` is set."""
     if shutil.which("redis-server") is None:
         why = "there is no Redis to sell from: apt install redis-server"
         if os.environ.get("CI") == "true":
             pytest.fail(why)
         pytest.skip(why)
+    server = RedisServer(folder, **settings)
+    try:
+        yield server
+    finally:
+        server.client.close()
+        server.kill()

@@ -58,9 +58,12 @@ class Link:
     """Connections to one server. Make it in each process, after the fork."""
 
     def __init__(self, url: str, reply_s: float = REPLY_S, connections_max: int = CONNECTIONS_MAX) -> None:
-        self._free: queue.SimpleQueue[Line] = queue.SimpleQueue()
+        self._url, self._reply_s = url, reply_s
+        self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(connections_max):
-            self._free.put(connection(url, reply_s))
+            self._turns.put(None)
+        # The one that was used last is used next, so that there are no more than are needed at once.
+        self._free: list[Line] = []
 
     def run(self, script: Script, root: bytes, values: Sequence[bytes] = (), wait_s: float = REPLY_S) -> Any:  # noqa: ANN401  # what the script returns
         """Run a script on an event, and return what it returns. Raises ``Busy``, ``NotWritten`` or ``Unknown``."""
@@ -88,14 +91,15 @@ class Link:
 
     def close(self) -> None:
         """Close what is open."""
-        while not self._free.empty():
-            self._free.get().disconnect()
+        while self._free:
+            self._free.pop().disconnect()
 
     def _exchange(self, command: bytes, wait_s: float, reads: bool, wanted: int = 0) -> Any:  # noqa: ANN401, FBT001  # as above
         try:
-            line = self._free.get(timeout=wait_s)
+            self._turns.get(timeout=wait_s)
         except queue.Empty:
             raise Busy(wait_s) from None
+        line = self._taken()
         try:
             _send(line, command)
             try:
@@ -108,7 +112,14 @@ class Link:
                 line.disconnect()  # also of a refusal: a server that became a replica is to be looked up again
                 raise failed(error, reads=reads) from error
         finally:
-            self._free.put(line)
+            self._free.append(line)
+            self._turns.put(None)
+
+    def _taken(self) -> Line:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return connection(self._url, self._reply_s)
 
 
 def connection(url: str, reply_s: float) -> Line:
