@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from service import commands, engines, rules
+from service import commands, engines, rules, values
 from service.modes.file_lock import FileLock
 from service.modes.group_commit import GroupCommit
 from service.modes.lease import Lease
@@ -22,6 +22,9 @@ from service.modes.postgres_optimistic import PostgresOptimistic
 from service.modes.postgres_row_lock import PostgresRowLock
 from service.modes.postgres_serializable import PostgresSerializable
 from service.modes.process_lock import ProcessLock
+from service.modes.redis_group import RedisGroup
+from service.modes.redis_lock import RedisLock
+from service.modes.redis_script import RedisScript
 from service.modes.single_writer import SingleWriter
 from service.modes.sqlite import SqliteTransaction
 from service.modes.thread_lock import ThreadLock
@@ -39,48 +42,32 @@ if TYPE_CHECKING:
 
 Build = Callable[[Any, "Decide", float], "Mode"]  # of the store that the mode needs, the decision, and ``wait_s``
 
+KINDS: dict[str, tuple[Any, ...]] = {
+    engines.FILES: (Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, Lease, GroupCommit, SingleWriter),
+    "sqlite": (SqliteTransaction,),
+    "postgresql": (
+        *(PostgresRowLock, PostgresAdvisory, PostgresOptimistic, PostgresSerializable),
+        *(PostgresConditional, PostgresGroup),
+    ),
+    "redis": (RedisLock, RedisScript, RedisGroup),
+}
+"""All modes, by how the address begins of the engine that they need."""
+
+SCHEMES: dict[str, str] = {kind.name: scheme for scheme, kinds in KINDS.items() if scheme for kind in kinds}
+"""The same for each mode that needs an engine. All others are for files."""
+
+CLAIMS: dict[str, Claim] = {kind.name: kind.claim for kinds in KINDS.values() for kind in kinds}
+
 MODES: dict[str, Build] = {
+    **{kind.name: kind for kinds in KINDS.values() for kind in kinds},
     Naive.name: lambda store, decide, _: Naive(store, decide),
     NoLock.name: lambda store, decide, _: NoLock(store, decide),
-    ThreadLock.name: ThreadLock,
-    ProcessLock.name: ProcessLock,
-    FileLock.name: FileLock,
-    TicketLock.name: TicketLock,
-    Lease.name: Lease,
-    GroupCommit.name: GroupCommit,
-    SingleWriter.name: SingleWriter,
-    SqliteTransaction.name: SqliteTransaction,
-    PostgresRowLock.name: PostgresRowLock,
-    PostgresAdvisory.name: PostgresAdvisory,
-    PostgresOptimistic.name: PostgresOptimistic,
-    PostgresSerializable.name: PostgresSerializable,
-    PostgresConditional.name: PostgresConditional,
-    PostgresGroup.name: PostgresGroup,
+    RedisScript.name: lambda store, decide, _: RedisScript(store, clock_of(decide)),
+    RedisGroup.name: lambda store, decide, wait_s: RedisGroup(store, clock_of(decide), wait_s),
 }
 
 STORES: dict[str, type[JsonFile]] = {Lease.name: FencedJsonFile}
 """The stores of the modes that need one of their own."""
-
-SCHEMES: dict[str, str] = {
-    SqliteTransaction.name: "sqlite",
-    PostgresRowLock.name: "postgresql",
-    PostgresAdvisory.name: "postgresql",
-    PostgresOptimistic.name: "postgresql",
-    PostgresSerializable.name: "postgresql",
-    PostgresConditional.name: "postgresql",
-    PostgresGroup.name: "postgresql",
-}
-"""How the address begins of the engine that a mode needs. All others are for files."""
-
-CLAIMS: dict[str, Claim] = {
-    mode.name: mode.claim
-    for mode in (
-        *(Naive, NoLock, ThreadLock, ProcessLock, FileLock, TicketLock, Lease, GroupCommit, SingleWriter),
-        SqliteTransaction,
-        *(PostgresRowLock, PostgresAdvisory, PostgresOptimistic, PostgresSerializable),
-        *(PostgresConditional, PostgresGroup),
-    )
-}
 
 
 def listed() -> list[str]:
@@ -150,3 +137,13 @@ def deciding(think_s: float) -> Decide:
         return rules.decide(page, command, time.time())
 
     return decide
+
+
+def clock_of(decide: Decide) -> Callable[[], float]:
+    """Return the clock that is bound to ``decide``, with its pause, for modes in which an engine decides."""
+    nothing, one_ticket = rules.Page(values.Event("", 0, 0)), commands.Resize("", 1)
+
+    def now() -> float:
+        return decide(nothing, one_ticket).page.changes[0].at
+
+    return now

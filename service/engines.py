@@ -61,9 +61,16 @@ def _postgres(url: str, wait_s: float) -> EngineStore:
     return Postgres(url, wait_s)
 
 
+def _redis(url: str, wait_s: float) -> EngineStore:
+    from service.stores.keyspace import Keyspace  # noqa: PLC0415  # its client may not be installed
+
+    return Keyspace(url, wait_s)
+
+
 ENGINES: dict[str, Engine] = {
     "sqlite": Engine("sqlite:///tickets.db", "sqlite", "", _sqlite),
     "postgresql": Engine("postgresql://user:password@host/name", "postgres_group", "postgres", _postgres),
+    "redis": Engine("redis://localhost:6379/0?prefix=turnstile", "redis_group", "redis", _redis),
 }
 """By the scheme of the address."""
 

@@ -6,23 +6,22 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+import redis
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
 from service import rules
 from service.commands import KEY_S, Buy, Cancel, Command, Hold, Resize, Sweep, key_of
 from service.outcomes import Sold
+from service.stores.keyspace import Keyspace
 from service.values import order_id
-from tests import redis_server
 from tests.counter import NOW
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from service.outcomes import Reply
-    from tests.redis_server import RedisServer
 
 EXAMPLES = 200
 WAIT_S = 30.0
@@ -35,11 +34,13 @@ GROUPS = st.lists(st.integers(1, 6), min_size=60, max_size=60)
 class Two:
     """An event twice on one server: of one Python decides, of the other Lua."""
 
-    def __init__(self, server: RedisServer, capacity: int) -> None:
-        number = next(server.serial)
-        self.prefixes = f"python{number}", f"lua{number}"
-        self._server = server
-        self.python, self.lua = (server.keyspace(prefix, {EVENT: capacity}) for prefix in self.prefixes)
+    def __init__(self, fresh: Callable[[str], str], capacity: int) -> None:
+        urls = fresh("redis"), fresh("redis")
+        self.prefixes = tuple(url.partition("prefix=")[2] for url in urls)
+        self.client: Any = redis.Redis.from_url(urls[0].partition("?")[0])
+        self.python, self.lua = (Keyspace(url, WAIT_S) for url in urls)
+        for store in (self.python, self.lua):
+            store.prepare({EVENT: capacity})
 
     def by_python(self, command: Command, now: float) -> Reply:
         """Read, decide, write."""
@@ -53,10 +54,11 @@ class Two:
         """Close the connections."""
         self.python.close()
         self.lua.close()
+        self.client.close()
 
     def kept(self, prefix: str) -> dict[str, object]:
         """Return all that the server has of one of the two, by the names of the keys without their prefix."""
-        client: Any = self._server.client
+        client = self.client
         found: dict[str, object] = {}
         for key in client.keys(f"*{prefix}:*"):
             kind = client.type(key)
@@ -74,12 +76,6 @@ class Two:
         return found
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with redis_server.running(tmp_path_factory.mktemp("redis"), appendfsync="no") as started:
-        yield started
-
-
 def _opened(value: bytes | None) -> object:
     try:
         return json.loads(value or b"null")
@@ -89,17 +85,16 @@ def _opened(value: bytes | None) -> object:
 
 @settings(
     max_examples=EXAMPLES,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
     phases=[Phase.explicit, Phase.generate],
 )
 @given(capacity=st.integers(0, CAPACITY_MAX), script=SCRIPTS, groups=GROUPS)
 def test_lua_and_python_give_the_same_replies_and_keep_the_same(
-    server: RedisServer, capacity: int, script: list[Step], groups: list[int]
+    fresh_url: Callable[[str], str], capacity: int, script: list[Step], groups: list[int]
 ) -> None:
     """Every command, with and without a key, repeated, in time and too late; one by one, and many in one call. Then
     every key of one event is what it is of the other.
     """
-    both = Two(server, capacity)
+    both = Two(fresh_url, capacity)
     now, batch = NOW, list[Command]()
     sizes = iter(groups)
     for step in [*commands(script, itertools.count()), Wait(0.5)]:
@@ -107,7 +102,7 @@ def test_lua_and_python_give_the_same_replies_and_keep_the_same(
             batch.append(step)
         if batch and (isinstance(step, Wait) or len(batch) >= next(sizes)):
             replies = [both.by_python(command, now) for command in batch]
-            assert both.lua.decide(batch, now, WAIT_S) == replies
+            assert both.lua.decide(batch, now) == replies
             for reply in replies:
                 event(type(reply).__name__)
             batch.clear()
@@ -117,11 +112,11 @@ def test_lua_and_python_give_the_same_replies_and_keep_the_same(
     both.close()
 
 
-def test_the_lowest_tickets_are_sold_first_over_any_distance(server: RedisServer) -> None:
+def test_the_lowest_tickets_are_sold_first_over_any_distance(fresh_url: Callable[[str], str]) -> None:
     """What came back is sold before what was never sold, also where a call of the server ends: beyond 100 holds, and
     beyond 4096 tickets.
     """
-    both = Two(server, 10_000)
+    both = Two(fresh_url, 10_000)
     held = [Hold(order_id(EVENT, f"{n:024x}"), EVENT, 1, ttl_s=1.0 + n % 7) for n in range(250)]
     bought = [Buy(order_id(EVENT, f"{n:024x}"), EVENT, 100) for n in range(1000, 1090)]
     steps: list[Command] = [*held, *bought, *[Cancel(order.order, EVENT) for order in bought[:80:3]]]
@@ -136,17 +131,17 @@ def test_the_lowest_tickets_are_sold_first_over_any_distance(server: RedisServer
     steps += [Resize(EVENT, 20_000), Buy(order_id(EVENT, "f" * 24), EVENT, 100)]
     for late, step in enumerate(steps):
         now = NOW + late / 100
-        assert both.lua.decide([step], now, WAIT_S) == [both.by_python(step, now)]
+        assert both.lua.decide([step], now) == [both.by_python(step, now)]
     assert both.kept(both.prefixes[0]) == both.kept(both.prefixes[1])
     both.close()
 
 
-def test_a_key_is_remembered_for_as_long_as_the_rule_says(server: RedisServer) -> None:
+def test_a_key_is_remembered_for_as_long_as_the_rule_says(fresh_url: Callable[[str], str]) -> None:
     """The server forgets a key by itself, and not before the rule does."""
-    both = Two(server, 3)
+    both = Two(fresh_url, 3)
     keyed = Buy(order_id(EVENT, "a" * 24), EVENT, 1, key=key_of(EVENT, "a"))
-    assert isinstance(both.lua.decide([keyed], NOW, WAIT_S)[0], Sold)
+    assert isinstance(both.lua.decide([keyed], NOW)[0], Sold)
     both.python.write(rules.decide(both.python.read(keyed), keyed, NOW).page)
     for prefix in both.prefixes:
-        assert KEY_S < server.client.ttl(f"{{{prefix}:{EVENT}}}:key:{keyed.key}") <= KEY_S + 3600
+        assert KEY_S < both.client.ttl(f"{{{prefix}:{EVENT}}}:key:{keyed.key}") <= KEY_S + 3600
     both.close()

@@ -56,7 +56,7 @@ class RedisGroup:
         return self._committers[command.event].begin(command, answer)
 
     def _commit(self, commands: Sequence[Command]) -> list[Reply]:
-        return self.store.decide(commands, self._now(), self._wait_s)
+        return self.store.decide(commands, self._now())
 
 
 def _any_turn(*, wait: bool) -> AbstractContextManager[object]:  # noqa: ARG001  # as the committer asks for it

@@ -32,13 +32,12 @@ class RedisScript:
         price="a failover may lose sales that were acknowledged, and so may a power loss without appendfsync always",
     )
 
-    def __init__(self, store: Keyspace, now: Callable[[], float], wait_s: float) -> None:
+    def __init__(self, store: Keyspace, now: Callable[[], float]) -> None:
         self.store = store
         self._now = now
-        self._wait_s = wait_s
 
     def open(self) -> None:
         self.store.open()
 
     def execute(self, command: Command) -> Reply:
-        return self.store.decide([command], self._now(), self._wait_s)[0]
+        return self.store.decide([command], self._now())[0]

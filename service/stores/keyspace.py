@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import redis
@@ -21,7 +22,7 @@ from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores import notes, redis_terms
 from service.stores.lines import lines_of
-from service.stores.redis_link import CONNECT_S, CONNECTIONS_MAX, REPLY_S, Link, not_sent
+from service.stores.redis_link import CONNECT_S, CONNECTIONS_MAX, REPLY_S, Limits, Link, not_sent
 from service.stores.scripts import CREATE, DECIDE, PAGE, TICKETS, WRITE
 from service.values import EVENT_NAME, Event, Order, TicketMap, place_of
 
@@ -39,21 +40,25 @@ NEW_EVENT, NEW_CAPACITY = "default", 100
 class Keyspace:
     """All events whose keys begin with one prefix."""
 
-    def __init__(self, url: str, reply_s: float = REPLY_S, connections_max: int = CONNECTIONS_MAX) -> None:
-        """``url`` is redis://HOST:PORT/DB?prefix=NAME, or unix:///PATH?db=DB&prefix=NAME."""
+    def __init__(
+        self, url: str, wait_s: float, reply_s: float = REPLY_S, connections_max: int = CONNECTIONS_MAX
+    ) -> None:
+        """``url`` is redis://HOST:PORT/DB?prefix=NAME, or redis:///PATH?prefix=NAME for a socket.
+
+        ``wait_s`` is how long a connection is waited for where all are in use. Raises ``Refused``.
+        """
         self._url, self._prefix = redis_terms.parted(url)
-        self._limits = reply_s, connections_max
+        self._limits = Limits(wait_s, reply_s, connections_max)
         self._made: Link | None = None
         self._locks: redis.Redis | None = None
         self._known: set[str] = set()
         self._places: dict[str, list[str]] = {}
 
-    def prepare(self, seeds: Mapping[str, int]) -> list[str]:
-        """Make the events that are not there, before the fork. Raises ``Refused``; returns what is to be told."""
-        link = Link(self._url, *self._limits)
-        self._made = link
+    def prepare(self, seeds: Mapping[str, int]) -> None:
+        link = self._made = Link(self._url, self._limits)
         try:
-            warnings = redis_terms.held_to(link)
+            for sentence in redis_terms.held_to(link):
+                sys.stderr.write(f"turnstile: {sentence}\n")
             for name, capacity in seeds.items():
                 self.create(name, capacity)
             if not self.names("", 1):
@@ -61,15 +66,15 @@ class Keyspace:
         finally:
             self._made = None
             link.close()
-        return warnings
 
     def open(self) -> None:
-        self._made = Link(self._url, *self._limits)
+        self._made = Link(self._url, self._limits)
 
     def close(self) -> None:
-        """Close all connections."""
         if self._made:
             self._made.close()
+        if self._locks:
+            self._locks.close()
 
     def has(self, name: str) -> bool:
         """Tell whether there is an event of this name. One that is there stays."""
@@ -77,10 +82,10 @@ class Keyspace:
             self._known.add(name)
         return name in self._known
 
-    def decide(self, commands: Sequence[Command], now: float, wait_s: float) -> list[Reply]:
+    def decide(self, commands: Sequence[Command], now: float) -> list[Reply]:
         """Let Redis carry out commands of one event one after the other, all of them or none."""
         asked = [repr(now).encode(), *[notes.asked(command, now) for command in commands]]
-        texts = self._link.run(DECIDE, self._root(commands[0].event), asked, wait_s)
+        texts = self._link.run(DECIDE, self._root(commands[0].event), asked)
         return [notes.reply_of(text, command) for text, command in zip(texts, commands, strict=True)]
 
     def read(self, command: Command) -> Page:
@@ -203,10 +208,10 @@ class Keyspace:
         if self._locks is None:
             pool = redis.ConnectionPool.from_url(
                 self._url,
-                max_connections=self._limits[1],
+                max_connections=self._limits.connections_max,
                 retry=Retry(NoBackoff(), 0),
                 socket_connect_timeout=CONNECT_S,
-                socket_timeout=self._limits[0],
+                socket_timeout=self._limits.reply_s,
             )
             self._locks = redis.Redis(connection_pool=pool, retry=Retry(NoBackoff(), 0))
         return self._locks

@@ -8,6 +8,7 @@ reads. redis-py would send it again by itself, and make one order two: that is s
 from __future__ import annotations
 
 import queue
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis import exceptions
@@ -54,39 +55,48 @@ class Line(Protocol):
     def read_response(self, disable_decoding: bool = False) -> Any: ...  # noqa: ANN401, FBT001, FBT002  # as it is there
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a connection is waited for, how long a reply, and how many connections there are at most."""
+
+    wait_s: float
+    reply_s: float = REPLY_S
+    connections_max: int = CONNECTIONS_MAX
+
+
 class Link:
     """Connections to one server. Make it in each process, after the fork."""
 
-    def __init__(self, url: str, reply_s: float = REPLY_S, connections_max: int = CONNECTIONS_MAX) -> None:
-        self._url, self._reply_s = url, reply_s
+    def __init__(self, url: str, limits: Limits) -> None:
+        self._url, self._limits = url, limits
         self._turns: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for _ in range(connections_max):
+        for _ in range(limits.connections_max):
             self._turns.put(None)
         # The one that was used last is used next, so that there are no more than are needed at once.
         self._free: list[Line] = []
 
-    def run(self, script: Script, root: bytes, values: Sequence[bytes] = (), wait_s: float = REPLY_S) -> Any:  # noqa: ANN401  # what the script returns
+    def run(self, script: Script, root: bytes, values: Sequence[bytes] = ()) -> Any:  # noqa: ANN401  # what the script returns
         """Run a script on an event, and return what it returns. Raises ``Busy``, ``NotWritten`` or ``Unknown``."""
         command = script.call(root, values)
         try:
-            return self._exchange(command, wait_s, reads=not script.writes)
+            return self._exchange(command, reads=not script.writes)
         except exceptions.NoScriptError:  # the server was started again, or is another one
-            self._exchange(script.load, wait_s, reads=True)
+            self._exchange(script.load, reads=True)
         try:
-            return self._exchange(command, wait_s, reads=not script.writes)
+            return self._exchange(command, reads=not script.writes)
         except exceptions.NoScriptError as error:
             raise NotWritten("redis forgets the scripts that it is given, so nothing was done") from error
 
     def ask(self, *words: bytes) -> Any:  # noqa: ANN401  # what the command returns
         """Return what Redis answers to a command that only reads, or that may be done twice. Raises ``NotWritten``."""
-        return self._exchange(packed(*words), REPLY_S, reads=True)
+        return self._exchange(packed(*words), reads=True)
 
     def ask_all(self, commands: Sequence[Sequence[bytes]]) -> list[Any]:
         """Ask many such commands in one round trip."""
         wanted = len(commands)
         if not wanted:
             return []
-        replies: list[Any] = self._exchange(b"".join(packed(*each) for each in commands), REPLY_S, True, wanted)  # noqa: FBT003  # as in ``ask``
+        replies: list[Any] = self._exchange(b"".join(packed(*each) for each in commands), reads=True, wanted=wanted)
         return replies
 
     def close(self) -> None:
@@ -94,11 +104,11 @@ class Link:
         while self._free:
             self._free.pop().disconnect()
 
-    def _exchange(self, command: bytes, wait_s: float, reads: bool, wanted: int = 0) -> Any:  # noqa: ANN401, FBT001  # as above
+    def _exchange(self, command: bytes, *, reads: bool, wanted: int = 0) -> Any:  # noqa: ANN401  # as above
         try:
-            self._turns.get(timeout=wait_s)
+            self._turns.get(timeout=self._limits.wait_s)
         except queue.Empty:
-            raise Busy(wait_s) from None
+            raise Busy(self._limits.wait_s) from None
         line = self._taken()
         try:
             _send(line, command)
@@ -119,7 +129,7 @@ class Link:
         try:
             return self._free.pop()
         except IndexError:
-            return connection(self._url, self._reply_s)
+            return connection(self._url, self._limits.reply_s)
 
 
 def connection(url: str, reply_s: float) -> Line:

@@ -32,6 +32,8 @@ def parted(url: str) -> tuple[str, str]:
     prefix = query.pop("prefix", PREFIX)
     if not PREFIXES.fullmatch(prefix):
         raise Refused(f"the prefix {prefix!r} cannot be that of keys: expected 1 to 64 of A-Z, a-z, 0-9, '_', '.', '-'")
+    if not parts.netloc and not re.fullmatch("/?[0-9]*", parts.path):
+        parts = parts._replace(scheme="unix")
     return urlunsplit(parts._replace(query=urlencode(query))), prefix
 
 
