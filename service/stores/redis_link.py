@@ -149,8 +149,7 @@ def connection(url: str, reply_s: float) -> Line:
 
 def failed(error: exceptions.RedisError, *, reads: bool) -> NotWritten | Unknown:
     """Return what to raise when a command was sent, and this came instead of its reply."""
-    code = error.status_code or str(error).partition(" ")[0]
-    if code in NOT_BEGUN or "max number of clients" in str(error):
+    if _code(error) in NOT_BEGUN or "max number of clients" in str(error):
         return NotWritten(f"redis refused the order ({_said(error)}), so nothing was done")
     if reads:
         return NotWritten(f"redis did not answer ({_said(error)}), so nothing was done")
@@ -158,8 +157,14 @@ def failed(error: exceptions.RedisError, *, reads: bool) -> NotWritten | Unknown
 
 
 def not_sent(error: exceptions.RedisError) -> NotWritten:
-    """Return what to raise when no whole command was sent."""
+    """Return what to raise when no whole command was sent, or none but such that sell nothing."""
+    if error.status_code or _code(error) in NOT_BEGUN:
+        return NotWritten(f"redis refused the order ({_said(error)}), so nothing was done")
     return NotWritten(f"redis cannot be reached ({_said(error)}), so nothing was done")
+
+
+def _code(error: exceptions.RedisError) -> str:
+    return error.status_code or str(error).partition(" ")[0]
 
 
 def _said(error: exceptions.RedisError) -> str:

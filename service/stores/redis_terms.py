@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis import exceptions
 
 from service.mode import Busy, NotWritten, Unknown
+from service.stores.redis_link import REPLY_S, connection
 from service.stores.replay import Refused
 
 if TYPE_CHECKING:
@@ -28,13 +29,18 @@ MAJOR_MIN = 7
 def parted(url: str) -> tuple[str, str]:
     """Return a URL as redis-py takes it, and the prefix of our keys. Raises ``Refused``."""
     parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = query.pop("prefix", PREFIX)
     if not PREFIXES.fullmatch(prefix):
         raise Refused(f"the prefix {prefix!r} cannot be that of keys: expected 1 to 64 of A-Z, a-z, 0-9, '_', '.', '-'")
-    if not parts.netloc and not re.fullmatch("/?[0-9]*", parts.path):
-        parts = parts._replace(scheme="unix")
-    return urlunsplit(parts._replace(query=urlencode(query))), prefix
+    socket = not parts.netloc and not re.fullmatch("/?[0-9]*", parts.path)
+    scheme = "unix" if socket else parts.scheme
+    address = f"{scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
+    try:
+        connection(address, REPLY_S)
+    except (ValueError, TypeError) as error:
+        raise Refused(f"the address after redis:// is none that Redis can be reached at ({error})") from error
+    return address, prefix
 
 
 def held_to(link: Link) -> list[str]:
