@@ -17,7 +17,7 @@ from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from service.mode import Busy, Unknown
+from service.mode import Busy, NotWritten, Unknown
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores import notes, redis_terms
@@ -159,13 +159,14 @@ class Keyspace:
         return bool(self._link.run(CREATE, self._root(name), [b"%d" % capacity]))
 
     def overdue(self, now: float) -> Iterator[tuple[str, float]]:
-        names = self.names("", PIECE)
-        while names:
-            asked = [(b"ZRANGE", self._root(name) + b":holds", b"0", b"0", b"WITHSCORES") for name in names]
-            for name, first in zip(names, self._link.ask_all(asked), strict=True):
-                if first and float(first[1]) <= now:
-                    yield name, float(first[1])
-            names = self.names(names[-1], PIECE)
+        with contextlib.suppress(Busy, NotWritten):  # Redis is gone: the next time
+            names = self.names("", PIECE)
+            while names:
+                asked = [(b"ZRANGE", self._root(name) + b":holds", b"0", b"0", b"WITHSCORES") for name in names]
+                for name, first in zip(names, self._link.ask_all(asked), strict=True):
+                    if first and float(first[1]) <= now:
+                        yield name, float(first[1])
+                names = self.names(names[-1], PIECE)
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
         return self._changes(name, after) if self.has(name) else NoSuchEvent(name)

@@ -84,7 +84,7 @@ def encoded(value: object) -> bytes:
     return ENCODER.encode(value).encode()
 
 
-def reply_of(text: bytes, command: Command) -> Reply:
+def reply_of(text: bytes | str, command: Command) -> Reply:
     """Return the reply that a script has noted for a command."""
     return _reply(json.loads(text), command.event, command.order)
 
@@ -98,7 +98,7 @@ def page_of(text: bytes, command: Command) -> Page:
     return Page(
         _event(said["event"], name),
         order and order_of(order, name),
-        used and Used(command.key or "", used["asked"], _reply(used["reply"], name, ""), float(used["at"])),
+        used and Used(command.key or "", used["asked"], reply_of(used["reply"], command), float(used["at"])),
         tuple(said["free"]),
         tuple(order_of(hold, name) for hold in said["holds"]),
         said["highest"],
@@ -140,7 +140,9 @@ def used(page: Page) -> tuple[bytes, bytes]:
     if page.used is None:
         return b"", b""
     value = page.used
-    return value.key.encode(), encoded({"asked": value.asked, "at": repr(value.at), "reply": _note(value.reply)})
+    return value.key.encode(), encoded(
+        {"asked": value.asked, "at": repr(value.at), "reply": encoded(_note(value.reply)).decode()}
+    )
 
 
 def _change(change: Change) -> dict[str, Any]:

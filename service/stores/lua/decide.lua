@@ -9,24 +9,29 @@ local NOW = ARGV[1]
 local now = tonumber(NOW)
 local KEY_S = 24 * 3600
 local SWEEP_TICKETS_MAX = 100
+local NO_SUCH_EVENT, NO_SUCH_ORDER = '{"answer":"no-such-event"}', '{"answer":"no-such-order"}'
 
+-- A note that is about the event, and one that is about an order, of which this is the text.
 local function note(answer, event, more)
   local said = more or {}
   said.answer, said.capacity, said.count, said.version = answer, event.capacity, event.count, event.version
-  return said
+  return cjson.encode(said)
+end
+
+local function note_of(answer, text)
+  return '{"answer":"' .. answer .. '","about":' .. text .. '}'
 end
 
 local function overdue(order)
   return order.expires_at and tonumber(order.expires_at) <= now
 end
 
--- Let an order go on to a status; unless it is sold then, its tickets are free.
+-- Let an order go on to a status, and return its text; unless it is sold then, its tickets are free.
 local function ended(event, order, status)
   order.status = status
   order.count = event.count + (status == 'sold' and 0 or order.quantity)
   order.version, order.at = event.version + 1, NOW
-  write(event, order)
-  return order
+  return write(event, order)
 end
 
 -- Let those of the holds end whose time is over, and return how many they are.
@@ -60,24 +65,23 @@ local function placed(event, command)
     buyer = command.buyer,
     expires_at = command.expires_at,
   }
-  write(event, order)
-  return {answer = order.status, about = order}
+  return note_of(order.status, write(event, order))
 end
 
 local function confirmed(event, command)
   local order = order_now(command.order)
   if not order then
-    return {answer = 'no-such-order'}
+    return NO_SUCH_ORDER
   end
   if order.status == 'sold' then
-    return {answer = 'confirmed', about = order}
+    return note_of('confirmed', cjson.encode(order))
   end
   if order.status == 'cancelled' then
     return note('order-cancelled', event, {order = order.id})
   end
   if order.status == 'held' then
     if not overdue(order) then
-      return {answer = 'confirmed', about = ended(event, order, 'sold')}
+      return note_of('confirmed', ended(event, order, 'sold'))
     end
     ended(event, order, 'expired')
   end
@@ -87,15 +91,15 @@ end
 local function cancelled(event, command)
   local order = order_now(command.order)
   if not order then
-    return {answer = 'no-such-order'}
+    return NO_SUCH_ORDER
   end
   if order.status == 'cancelled' then
-    return {answer = 'cancelled', about = order}
+    return note_of('cancelled', cjson.encode(order))
   end
   if order.status == 'held' and overdue(order) then
     ended(event, order, 'expired')
   elseif order.status == 'held' or order.status == 'sold' then
-    return {answer = 'cancelled', about = ended(event, order, 'cancelled')}
+    return note_of('cancelled', ended(event, order, 'cancelled'))
   end
   return note('hold-expired', event, {order = order.id})
 end
@@ -139,18 +143,18 @@ local RULES = {
 
 local function decided(event, command)
   if not event then
-    return '{"answer":"no-such-event"}'
+    return NO_SUCH_EVENT
   end
   local used = command.key and redis.call('GET', KEY .. command.key)
   used = used and cjson.decode(used)
   if used and now - tonumber(used.at) <= KEY_S then
-    return cjson.encode(used.asked == command.asked and used.reply or note('key-reused', event))
+    return used.asked == command.asked and used.reply or note('key-reused', event)
   end
   local reply = RULES[command.kind](event, command)
-  if command.key and reply.answer ~= 'no-such-order' then
+  if command.key and reply ~= NO_SUCH_ORDER then
     use(command.key, cjson.encode({asked = command.asked, at = NOW, reply = reply}))
   end
-  return cjson.encode(reply)
+  return reply
 end
 
 local event = event_now()

@@ -138,13 +138,14 @@ local function resize(event, capacity)
 end
 
 -- Write a change of an order, or of the capacity, whatever stood there before. The event is kept by who calls.
+-- Returns the change as it is written.
 local function write(event, change)
   local text = cjson.encode(change)
   redis.call('RPUSH', CHANGES, text)
   event.count, event.version = change.count, change.version
   if change.capacity then
     resize(event, change.capacity)
-    return
+    return text
   end
   redis.call('HSET', ORDERS, change.id, text)
   local was_held = redis.call('ZREM', HOLDS, change.id) == 1
@@ -161,6 +162,7 @@ local function write(event, change)
     give_back(change.tickets)
     mark(change.tickets, '-')
   end
+  return text
 end
 
 -- Keep what an idempotency key was used for.
