@@ -10,6 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from service import commands, engines, rules, values
+from service.modes.etcd_lock import EtcdLock
+from service.modes.etcd_txn import EtcdTxn
 from service.modes.file_lock import FileLock
 from service.modes.group_commit import GroupCommit
 from service.modes.lease import Lease
@@ -50,6 +52,7 @@ KINDS: dict[str, tuple[Any, ...]] = {
         *(PostgresConditional, PostgresGroup),
     ),
     "redis": (RedisLock, RedisScript, RedisGroup),
+    "etcd": (EtcdLock, EtcdTxn),
 }
 """All modes, by how the address begins of the engine that they need."""
 

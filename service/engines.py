@@ -67,10 +67,17 @@ def _redis(url: str, wait_s: float) -> EngineStore:
     return Keyspace(url, wait_s)
 
 
+def _etcd(url: str, _: float) -> EngineStore:
+    from service.stores.etcd_line import EtcdLine  # noqa: PLC0415  # it needs a client
+
+    return EtcdLine(url)
+
+
 ENGINES: dict[str, Engine] = {
     "sqlite": Engine("sqlite:///tickets.db", "sqlite", "", _sqlite),
     "postgresql": Engine("postgresql://user:password@host/name", "postgres_group", "postgres", _postgres),
     "redis": Engine("redis://localhost:6379/0?prefix=turnstile", "redis_group", "redis", _redis),
+    "etcd": Engine("etcd://host1:2379,host2:2379,host3:2379/turnstile", "etcd_lock", "etcd", _etcd),
 }
 """By the scheme of the address."""
 

@@ -55,16 +55,10 @@ class Claim:
 
 
 class Store(Protocol):
-    """Where pages are kept. ``read`` and ``write`` are for the one inside; the others may only look."""
+    """Where pages are kept, for who looks. How pages are read and written is between a mode and its store."""
 
     def open(self) -> None:
         """Open what a worker needs, after the fork."""
-
-    def read(self, command: Command) -> Page:
-        """Return the page that ``command`` touches. Call it inside: it may mend what a killed holder left."""
-
-    def write(self, page: Page) -> None:
-        """Make ``page`` durable before returning. Raises ``NotWritten`` when certainly nothing has changed."""
 
     def look(self, name: str) -> Event | NoSuchEvent:
         """Return an event as the last completed write left it, without waiting for anyone."""

@@ -35,6 +35,8 @@ SHORT_BYTES = 1200
 """A journal of some five changes."""
 EXAMPLES = 40
 ENGINE_EXAMPLES = 8
+SLOW_EXAMPLES = {"etcd": 4}
+"""For engines in which each step is a round trip through the disks of several members."""
 SCRIPTS = st.lists(STEPS, min_size=20, max_size=60)
 FORK = multiprocessing.get_context("fork")
 ALONE = {"single_writer"}
@@ -138,8 +140,9 @@ def test_whole_scripts_are_carried_out_as_by_the_box_office(name: str) -> None:
 @pytest.mark.parametrize("name", SCHEMES)
 def test_whole_scripts_are_carried_out_on_an_engine_too(fresh_url: Callable[[str], str], name: str) -> None:
     """Every reply in full, by two services in turn; then what each of them sees, and from there on after a restart."""
+    examples = SLOW_EXAMPLES.get(SCHEMES[name], ENGINE_EXAMPLES)
 
-    @settings(max_examples=ENGINE_EXAMPLES, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
+    @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow], phases=[Phase.generate])
     @given(capacity=st.integers(0, CAPACITY_MAX), first=SCRIPTS, second=SCRIPTS)
     def carried_out(capacity: int, first: list[Step], second: list[Step]) -> None:
         office = Office(EngineCounter(fresh_url(SCHEMES[name])), name, capacity)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.stores import recovery
+from service.stores.json_file import JsonFile
 from service.stores.replay import Refused
 from service.stores.sealed import seal, unseal
 from service.values import Event
@@ -119,10 +120,11 @@ def test_a_damaged_journal_is_refused_by_file_and_line(counter: Counter, damage:
 
 def test_a_store_that_sold_twice_is_not_opened_again(counter: Counter) -> None:
     """What ``no_lock`` may leave: two lines with one version."""
-    mode = counter.opened("no_lock")
-    page = mode.store.read(buying())
+    store = counter.opened("no_lock").store
+    assert isinstance(store, JsonFile)
+    page = store.read(buying())
     for _ in range(2):
-        mode.store.write(decide_now(page, buying()).page)
+        store.write(decide_now(page, buying()).page)
     with pytest.raises(Refused, match="comes twice: two sales did not keep each other out"):
         counter.build("file_lock")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from service.stores.following import Following
     from service.stores.order_index import OrderIndex
+    from service.stores.standing import Standing
     from service.values import Order
 
 SWEEP_TICKETS_MAX = 100
@@ -22,8 +23,16 @@ SWEEP_TICKETS_MAX = 100
 
 def page_for(command: Command, known: Following, index: OrderIndex, journal: Path) -> Page:
     """Return the page. What was decided in the same batch, and is not written yet, comes before what is written."""
-    standing = known.standing
-    event, order, highest = standing.event, None, 0
+    order = None
+    if isinstance(command, Confirm | Cancel):
+        order = known.orders.get(command.order) or found(index, command.order)
+    used = (known.used.get(command.key) or _used(index, journal, command.key)) if command.key else None
+    return page_of(command, known.standing, order, used)
+
+
+def page_of(command: Command, standing: Standing, order: Order | None, used: Used | None) -> Page:
+    """Return the page of a command that names ``order``, and whose key was used as ``used`` says."""
+    event, highest = standing.event, 0
     free: tuple[int, ...] = ()
     holds: tuple[Order, ...] = ()
     match command:
@@ -31,14 +40,11 @@ def page_for(command: Command, known: Following, index: OrderIndex, journal: Pat
             free = standing.free.lowest(command.quantity)
             if command.quantity > event.count:
                 holds = standing.first_to_end(command.quantity - event.count)
-        case Confirm() | Cancel():
-            order = known.orders.get(command.order) or found(index, command.order)
         case Sweep():
             holds = standing.first_to_end(SWEEP_TICKETS_MAX)
         case Resize():
             holds = standing.first_to_end(SWEEP_TICKETS_MAX)
             highest = standing.free.highest(but={ticket for hold in holds for ticket in hold.tickets})
-    used = (known.used.get(command.key) or _used(index, journal, command.key)) if command.key else None
     return Page(event, order, used, free, holds, highest)
 
 

@@ -51,7 +51,7 @@ class Standing:
             if line["event"] != self.event.name:
                 raise DoesNotFollow(f"it belongs to the event {line['event']!r}")
             if line["status"] == CARRIED:
-                self._carry(order_of(line))
+                self.carry(order_of(line))
             elif line["status"] == "noted":
                 self._must_be(line["version"], self.event.version)
             else:
@@ -136,7 +136,8 @@ class Standing:
             raise DoesNotFollow(f"the capacity cannot be {change.capacity}, with {change.count} tickets left")
         self.free.resize(change.capacity)
 
-    def _carry(self, hold: Order) -> None:
+    def carry(self, hold: Order) -> None:
+        """Know a hold that was live already. Raises ``DoesNotFollow``."""
         free = any(ticket in self.free for ticket in hold.tickets)
         if self.event.version != self._begins or hold.expires_at is None or free or hold.id in self.holds:
             raise DoesNotFollow(f"the hold {hold.id} cannot have been there when the journal began")
