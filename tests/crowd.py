@@ -31,28 +31,32 @@ class Crowd:
     goes on under a new number.
     """
 
-    def __init__(self, url: str, tickets: int, seed: int) -> None:
-        made = plan.make("flash-sale", seed, SECONDS, tickets=tickets, clients=BUYERS, quantity_max=QUANTITY_MAX)
+    def __init__(self, url: str, tickets: int, seed: int, first: int = 0, buyers: int = BUYERS) -> None:
+        """``first`` is the number of the first buyer: crowds that are judged together have none in common."""
+        made = plan.make("flash-sale", seed, SECONDS, tickets=tickets, clients=buyers, quantity_max=QUANTITY_MAX)
         self._scene = Scene(url, made)
         self.rows: list[Operation] = []
         self.doors = threading.Event()
         self._over = threading.Event()
-        self._buyers = [threading.Thread(target=self._buy, args=(number,), daemon=True) for number in range(BUYERS)]
+        self._buyers = [
+            threading.Thread(target=self._buy, args=(first + number,), daemon=True) for number in range(buyers)
+        ]
         for buyer in self._buyers:
             buyer.start()
 
     def served_again(self, patience_s: float = PATIENCE_S) -> None:
         """Wait until every buyer has bought something that was asked for from now on. Raises ``Stuck``."""
+        buyers = len(self._buyers)
         moment, mark = time.monotonic_ns(), len(self.rows)
         deadline = time.monotonic() + patience_s
         while True:
             since = [row for row in self.rows[mark:] if row.called > moment]
-            served = {row.client % BUYERS for row in since if row.outcome == "done"}
-            if len(served) == BUYERS:
+            served = {row.client % buyers for row in since if row.outcome == "done"}
+            if len(served) == buyers:
                 return
             if time.monotonic() > deadline:
                 told = sorted({row.problem or row.outcome for row in since})
-                raise Stuck(f"{len(served)} of {BUYERS} buyers were served within {patience_s:g} s; told: {told}")
+                raise Stuck(f"{len(served)} of {buyers} buyers were served within {patience_s:g} s; told: {told}")
             time.sleep(POLL_S)
 
     def disperse(self) -> None:
@@ -64,7 +68,7 @@ class Crowd:
             assert not buyer.is_alive()
 
     def _buy(self, number: int) -> None:
-        for life in itertools.count(number, BUYERS):
+        for life in itertools.count(number, len(self._buyers)):
             self.doors.wait()
             if self._over.is_set():
                 return
