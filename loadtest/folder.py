@@ -3,19 +3,21 @@
 ``runs/<time>-<shape>/run.json`` says what was asked for and what it ran on. ``round-1/<mode>/`` has a slice:
 ``plan.json``, ``mode.json`` (the service's own word), ``start.json`` (the event before the first call),
 ``history.jsonl``, ``journal.jsonl`` (where it can be had), ``last.jsonl`` (the look at the end), ``usage.json``,
-``trace-*.jsonl``, ``service.log`` and ``data/``; or ``failure.txt``, if there was no run to judge. ``round-1/ceiling/``
-has the no-op's. Judging reads nothing else, so it can be done again.
+``trace-*.jsonl``, ``service.log`` and ``data/``; or ``failure.txt``, if there was no run to judge. ``served.json`` says
+on how many hosts over which engine (several have ``host-1/`` and so on for their logs and data), ``faults.json`` what
+was done to them. ``round-1/ceiling/`` has the no-op's. Judging reads nothing else, so it can be done again.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from loadtest import history
 from loadtest.check import Start
+from loadtest.mishaps import Stretch
 from loadtest.plan import Plan
 from loadtest.slices import Slice, cut
 from loadtest.usage import Usage
@@ -26,6 +28,21 @@ if TYPE_CHECKING:
     from loadtest.history import Change, Operation
 
 CEILING = "ceiling"
+FILES = ("", "sqlite")
+"""Engines that are files of one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """On how many hosts a slice was served, over which engine (none: files of the service's own)."""
+
+    hosts: int = 1
+    engine: str = ""
+
+    @property
+    def apart(self) -> int:
+        """How many hosts there are by a claim's measure: those that share a file of one machine count as one."""
+        return self.hosts if self.engine not in FILES else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,8 @@ class Recorded:
     slice: Slice
     alone: bool
     failure: str = ""
+    served: Served = field(default_factory=Served)
+    faults: tuple[Stretch, ...] = ()
 
 
 def new(runs: Path, name: str) -> Path:
@@ -79,6 +98,8 @@ def load_slice(folder: Path) -> Recorded:
     operations = history.load(folder / "history.jsonl") if (folder / "history.jsonl").exists() else []
     journal, last, usage = folder / "journal.jsonl", folder / "last.jsonl", _text(folder / "usage.json")
     failure = _text(folder / "failure.txt").strip()
+    served = Served(**json.loads(_text(folder / "served.json") or "{}"))
+    faults = tuple(Stretch(**row) for row in json.loads(_text(folder / "faults.json") or "[]"))
     used = json.loads(usage) if usage else None
     return Recorded(
         name=f"{folder.parent.name}/{folder.name}",
@@ -93,10 +114,13 @@ def load_slice(folder: Path) -> Recorded:
             operations,
             history.load_trace(folder),
             Usage(**used | {"clients_s": tuple(used["clients_s"])}) if used else None,
-            mode.get("workers", 0),
+            mode.get("workers", 0) * served.hosts,
+            faults,
         ),
-        alone=(folder / "service.log").exists(),
+        alone=any([*folder.glob("service.log"), *folder.glob("host-*/service.log")]),
         failure=failure or ("" if last.exists() else "interrupted before it was over"),
+        served=served,
+        faults=faults,
     )
 
 

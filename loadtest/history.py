@@ -108,6 +108,12 @@ def outcome(status: int) -> Outcome:
     return "not done" if definite else "unknown"
 
 
+def host_of(worker: str) -> str:
+    """Return the host of a worker as the history names it: ``2/4711`` is on the second of several, ``4711`` on one."""
+    host, apart, _ = worker.partition("/")
+    return host if apart else ""
+
+
 def save(path: Path, operations: Iterable[Operation]) -> None:
     """Write operations, one a line."""
     path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from loadtest.check import check
 from loadtest.cost import QUIET_CORES_MAX, other_cores
 from loadtest.findings import Checked, pooled
 from loadtest.measure import Measured, measure
+from loadtest.mishaps import befallen
 from loadtest.ratio import Ratio, paired
 from loadtest.verdict import PROOFS, Claimed, Conditions, Verdict, verdict
 from loadtest.witness import tell
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from loadtest.folder import Recorded
+    from loadtest.folder import Recorded, Served
     from loadtest.witness import Story
 
 RATIO_S_MIN = 0.25
@@ -106,14 +107,25 @@ def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, _Ceilin
     # A service that claims nothing is taken to promise that it sells nothing twice.
     claim = word.get("claim", {"reach": "processes"})
     said = verdict(
-        Claimed(claim["reach"], word.get("workers", 1), word.get("threads")),
+        _claimed(claim, word, recorded[0].served),
         checked,
         measured,
-        Conditions(open_loop=bool(recorded[0].plan.rate), alone=recorded[0].alone, failures=tuple(broken)),
+        Conditions(
+            open_loop=bool(recorded[0].plan.rate),
+            alone=recorded[0].alone,
+            failures=tuple(broken),
+            mishap=befallen([(each.faults, each.operations) for each in whole]),
+        ),
     )
     if not recorded[0].alone and "mode" in word:  # elsewhere, nobody knows the mode beforehand
         said = replace(said, why=f"its mode is {word['mode']}: {said.why}")
     return Result(mode, claim, said, checked, measured, _ratio(rounds), rounds)
+
+
+def _claimed(claim: dict[str, Any], word: dict[str, Any], served: Served) -> Claimed:
+    """Return what is claimed, and of whom: of hosts, or of as many more processes of one."""
+    workers = word.get("workers", 1) * (served.hosts // served.apart)
+    return Claimed(claim["reach"], workers, word.get("threads"), served.apart, tuple(claim.get("survives", ())))
 
 
 def _checked(each: Recorded) -> Checked:

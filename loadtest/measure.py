@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from loadtest.cost import Cost, add_up
-from loadtest.history import NOT_SENT
+from loadtest.history import NOT_SENT, host_of
 from loadtest.inside import Inside, look_inside
 from loadtest.percentiles import percentile
 
@@ -45,7 +45,8 @@ class Measured:
     Latencies are in milliseconds, from the planned moment to the last byte of the reply. ``overlapping`` is how many
     were under way together with another one, ``contended_sales`` how many of
     these were sales, ``inside_max`` how many were under way at most at once. ``late_share`` is the part that
-    was sent late. ``busiest_share`` is the part that the busiest worker answered.
+    was sent late. ``busiest_share`` is the part that the busiest worker answered, ``busiest_host_share`` the part of
+    the busiest host.
     """
 
     decided: int
@@ -62,6 +63,7 @@ class Measured:
     inside_max: int
     workers: int
     busiest_share: float
+    busiest_host_share: float
     by_client: Share
     by_worker: Share | None
     inside: Inside | None
@@ -77,6 +79,7 @@ def measure(slices: Sequence[Slice]) -> Measured:
     seen = [overlaps(rows) for rows in decided]
     seconds = sum(each.seconds for each in slices)
     busiest = [max(Counter(row.worker for row in rows).values()) for rows in decided if rows]
+    busiest_host = [max(Counter(host_of(row.worker) for row in rows).values()) for rows in decided if rows]
     return Measured(
         decided=len(merged),
         errors=len(asked) - len(merged),
@@ -92,6 +95,7 @@ def measure(slices: Sequence[Slice]) -> Measured:
         inside_max=max((most for _, most in seen), default=0),
         workers=max((each.workers for each in slices), default=0),
         busiest_share=sum(busiest) / len(merged) if merged else 1.0,
+        busiest_host_share=sum(busiest_host) / len(merged) if merged else 1.0,
         by_client=share(_each(slices, decided, "client")),
         by_worker=share(_each(slices, decided, "worker")) if all(each.workers for each in slices) else None,
         inside=look_inside(slices),

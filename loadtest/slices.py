@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from loadtest.mishaps import excused
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadtest.history import Operation, Passage
+    from loadtest.mishaps import Stretch
     from loadtest.plan import Plan
     from loadtest.usage import Usage
 
@@ -21,7 +24,8 @@ class Slice:
     the last ticket costs nothing and would be taken for speed; not so where tickets come back. All attempts with one
     idempotency key are one call, from the first to the last. ``returned`` is how many decisions came back in the
     window. ``sales`` and ``usage`` are those of the whole slice, warm-up included. ``clients`` and ``workers`` is how
-    many there were, whether or not they got anything; no workers: the service does not name them.
+    many there were, whether or not they got anything; no workers: the service does not name them. What failed while
+    something was done to a host on purpose is left out.
     """
 
     operations: Sequence[Operation]
@@ -34,8 +38,13 @@ class Slice:
     workers: int
 
 
-def cut(
-    plan: Plan, operations: Sequence[Operation], passages: Sequence[Passage], usage: Usage | None, workers: int
+def cut(  # what a slice left behind
+    plan: Plan,
+    operations: Sequence[Operation],
+    passages: Sequence[Passage],
+    usage: Usage | None,
+    workers: int,
+    faults: Sequence[Stretch] = (),
 ) -> Slice:
     """Return what is to be measured of ``operations``, which are in the order of their calls."""
     called = [row for row in operations if row.kind != "look"]
@@ -55,7 +64,7 @@ def cut(
         measured = [row for row in bought if begin <= row.planned < end]
     named = any(row.worker for row in decided)
     return Slice(
-        operations=measured,
+        operations=[row for row in measured if row.outcome in {"done", "refused"} or not excused(row, faults)],
         passages=[row for row in passages if begin <= row.asked < end],
         usage=usage,
         seconds=(end - begin) / 1e9,

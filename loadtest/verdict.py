@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from loadtest.findings import Anomaly, Checked
     from loadtest.measure import Measured
+    from loadtest.mishaps import Mishap
 
 Word = Literal["as claimed", "broke its word", "could not tell"]
 
@@ -53,29 +54,40 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a mode claims, and in how many processes of how many threads it was served; ``None``: nobody said."""
+    """What a mode claims, and how it was served: on how many hosts, in how many processes, of how many threads each.
+
+    ``threads`` is ``None`` where nobody said. Hosts that share a file of one machine count as one of more processes.
+    """
 
     reach: str
     workers: int
     threads: int | None = None
+    hosts: int = 1
+    survives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """How a run was made. ``alone``: nobody else can have bought. ``failures``: slices that did not end well."""
+    """How a run was made. ``alone``: nobody else can have bought. ``failures``: slices that did not end well.
+
+    ``mishap`` is what was done on purpose to one who was inside.
+    """
 
     open_loop: bool = False
     alone: bool = True
     failures: tuple[str, ...] = ()
+    mishap: Mishap | None = None
 
 
 def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> Verdict:
     """Hold a mode to its claim."""
-    reach, workers = claimed.reach, claimed.workers
-    safe = reach in {"processes", "hosts"} or (reach == "threads" and workers == 1)
-    told = f"promises {PROMISES.get(reach, reach)}; in {workers} {'process' if workers == 1 else 'processes'}"
+    mishap = conditions.mishap
+    safe = _reaches(claimed) and (mishap is None or mishap.name in claimed.survives)
+    told = _told(claimed, mishap)
     seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
     proven = any(finding.anomaly in PROOFS for finding in checked.findings)
+    if mishap and mishap.stuck and not proven and not conditions.failures:
+        proven, seen = True, ", ".join([seen] * bool(seen) + ["nobody was served any more"])
     if proven or (checked.findings and safe and conditions.alone):
         also = f"; and {conditions.failures[0]}" if conditions.failures else ""
         return Verdict("broke its word" if safe else "as claimed", f"{told} it was caught: {seen}{also}")
@@ -90,9 +102,35 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     return Verdict("broke its word", f"{told} it should have been caught, and was not")
 
 
+def _reaches(claimed: Claimed) -> bool:
+    """Tell whether the promise covers all who sold."""
+    match claimed.reach:
+        case "hosts":
+            return True
+        case "processes":
+            return claimed.hosts == 1
+        case "threads":
+            return claimed.hosts == claimed.workers == 1
+    return False
+
+
+def _told(claimed: Claimed, mishap: Mishap | None) -> str:
+    """Return what was promised, and what it was put to."""
+    workers = f"{claimed.workers} {'process' if claimed.workers == 1 else 'processes'}"
+    place = f"on {claimed.hosts} hosts of {workers} each" if claimed.hosts > 1 else f"in {workers}"
+    promise = f"promises {PROMISES.get(claimed.reach, claimed.reach)}"
+    if mishap is None:
+        return f"{promise}; {place}"
+    if _reaches(claimed):
+        promise += f", {'also' if mishap.name in claimed.survives else 'but not'} through a {mishap.name}"
+    whom = mishap.name if mishap.met else mishap.name.replace("holder", "host")
+    return f"{promise}; {place}, with a {whom},"
+
+
 def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> str:
     """Return why a history without findings proves nothing, or nothing if it does."""
-    workers = claimed.workers
+    workers = claimed.workers * claimed.hosts
+    mishap = conditions.mishap
     if conditions.failures:
         return conditions.failures[0]
     asked = measured.decided + measured.errors
@@ -114,6 +152,12 @@ def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: C
         ),
         "one process of one thread takes one request after the other: nobody could collide": (
             workers == claimed.threads == 1
+        ),
+        f"one host answered {measured.busiest_host_share:.0%} of the requests: the others were not put to the test": (
+            claimed.hosts > 1 and measured.busiest_host_share > BUSIEST_SHARE_MAX
+        ),
+        "no host that was stopped held up the others, so nobody knows whether anyone was inside": (
+            mishap is not None and not mishap.met and mishap.name not in claimed.survives and _reaches(claimed)
         ),
         "the count at the end could not be read, so the sum could not be checked": checked.left is None,
     }

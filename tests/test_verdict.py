@@ -34,6 +34,7 @@ BUSY = replace(
     inside_max=8,
     workers=4,
     busiest_share=0.4,
+    busiest_host_share=0.4,
     by_client=Share(1.0, 1, 1),
 )
 QUIET = replace(BUSY, overlapping=0, inside_max=1)
