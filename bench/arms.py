@@ -101,7 +101,7 @@ def taken(arm: Arm, place: Path) -> Taken:
     with served(arm, here) as service:
         scene = Scene(service.url, scene_plan, arm.noop, arm.events, arm.finds)
         processes = min(load.processes, load.clients)
-        driven = drive.drive(scene, here, processes, Meter(service.process.pid), lambda _: None)
+        driven = drive.drive(scene, here, processes, Meter([service.process.pid]), lambda _: None)
     piece = cut(scene_plan, driven.operations, history.load_trace(here), driven.usage, load.workers)
     shutil.rmtree(here)
     measured = measure([piece])

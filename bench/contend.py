@@ -50,7 +50,7 @@ def contended(mode: str, here: Path, workers: int, seconds: float, warmup_s: flo
     stores.fresh(here / "data")
     words = ["-m", "bench.contend", mode, str(here), str(workers), str(seconds + warmup_s)]
     with subprocess.Popen([sys.executable, *words], start_new_session=True) as process:  # noqa: S603  # this very file
-        meter = Meter(process.pid)
+        meter = Meter([process.pid])
         meter.start()
         ended = _ended(process.pid)
         usage = meter.stop([])  # while it has ended and nobody has heard of it, what it used can still be read

@@ -2,6 +2,7 @@
 
 ``called`` is read before the first byte is sent, ``returned`` after the last byte came. Nothing is asked twice, but for
 what has an idempotency key: that is asked for again until there is a definite answer, and every attempt is a call.
+Where several hosts sell the same tickets, each connection goes to the next one, so that every client meets all of them.
 """
 
 from __future__ import annotations
@@ -33,13 +34,21 @@ ATTEMPTS_MAX = plan.LOSSES_MAX + 3
 
 
 def be_client(
-    scene: Scene, client: int, start: int, record: Callable[[Operation], None], stopped: Callable[[], bool]
+    scene: Scene,
+    client: int,
+    start: int,
+    record: Callable[[Operation], None],
+    stopped: Callable[[], bool],
+    is_down: Callable[[int], bool] = lambda _host: False,
 ) -> None:
-    """Carry out what falls to ``client``; ``start`` is the common first moment."""
+    """Carry out what falls to ``client``; ``start`` is the common first moment.
+
+    A host that ``is_down`` gets no new connection, as whatever stands before several hosts would see to it.
+    """
     end = start + int(scene.plan.seconds * 1e9)
     planned = start
     _sleep_until(start)
-    caller = _Caller(scene, client, record, stopped)
+    caller = _Caller(scene, client, record, stopped, is_down)
     if scene.plan.look_first and not scene.noop:
         planned = caller.look(start).returned
     agenda = Agenda(plan.wishes(scene.plan, client), start)
@@ -66,16 +75,23 @@ class _Caller:
     """What calls for a client, over one connection after the other."""
 
     def __init__(
-        self, scene: Scene, client: int, record: Callable[[Operation], None], stopped: Callable[[], bool]
+        self,
+        scene: Scene,
+        client: int,
+        record: Callable[[Operation], None],
+        stopped: Callable[[], bool],
+        is_down: Callable[[int], bool],
     ) -> None:
         self._scene, self._client, self._record, self._stopped = scene, client, record, stopped
+        self._is_down = is_down
         self._session = transport.session()
+        self._host = client % len(scene.hosts)
         self._wishes = 0
 
     def look(self, planned: int) -> Operation:
         """Look at the event."""
         row = Operation("look", f"client {self._client} look", self._client, planned, 0, 0, "unknown")
-        seen = look(self._session, f"{self._scene.url}/events/{self._scene.plan.event}", row)
+        seen = look(self._session, f"{self._scene.hosts[self._host]}/events/{self._scene.plan.event}", row)
         self._record(seen)
         return seen
 
@@ -83,30 +99,38 @@ class _Caller:
         """Ask for a wish, again if it has a key and the outcome is not known; return what came of it in the end."""
         if self._wishes and self._wishes % self._scene.plan.orders_per_connection == 0:
             self._connect()
-        request = self._scene.request(self._client, self._wishes, wish)
-        self._wishes += 1
+        number, self._wishes = self._wishes, self._wishes + 1
         row = _row(self._scene, self._client, wish, planned)
-        told = self._attempt(request, row, wish, 0)
+        told = self._attempt(number, row, wish, 0)
         for attempt in range(1, ATTEMPTS_MAX if wish.keyed else 1):
             if told.outcome != "unknown" or self._stopped():
                 break
             self._connect()
             again = replace(row, name=f"{wish.name} try {attempt + 1}", planned=told.returned)
-            told = self._attempt(request, again, wish, attempt)
+            told = self._attempt(number, again, wish, attempt)
+        if told.problem == transport.NeverSent.__name__:
+            self._connect()
         return told
 
-    def _attempt(self, request: requests.Request, row: Operation, wish: Wish, attempt: int) -> Operation:
+    def _attempt(self, number: int, row: Operation, wish: Wish, attempt: int) -> Operation:
+        request = self._scene.request(self._client, number, wish, self._host)
         if attempt < len(wish.losses) and not self._scene.noop:
             with transport.session(wish.losses[attempt]) as losing:
                 told = _call(losing, request, row)
         else:
             told = _call(self._session, request, row)
+        if told.worker and self._scene.others:
+            told = replace(told, worker=f"{self._host + 1}/{told.worker}")
         self._record(told)
         return told
 
     def _connect(self) -> None:
+        """Open a connection to the next host that is not down; to the next one, if all are."""
         self._session.close()
         self._session = transport.session()
+        hosts = len(self._scene.hosts)
+        turns = [(self._host + step) % hosts for step in range(1, hosts + 1)]
+        self._host = next((host for host in turns if not self._is_down(host)), turns[0])
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,14 +7,15 @@ noise that outlasts a round falls on all alike.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import requests
 
-from loadtest import client, drive, folder, history, serve, transport
+from loadtest import client, drive, faults, folder, history, serve, transport
 from loadtest.check import Start
 from loadtest.drive import ClientDied
+from loadtest.engines import FILES
 from loadtest.history import Operation
 from loadtest.scene import Scene
 from loadtest.serve import NotServed
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from loadtest.drive import Progress
+    from loadtest.drive import Driven, Progress
+    from loadtest.engines import Database
     from loadtest.plan import Plan
+    from loadtest.serve import Service
 
 
 class NoTurnstile(Exception):
@@ -39,12 +42,14 @@ WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How the service is started, and how many client processes drive it."""
+    """How the service is started, on how many hosts, how many client processes drive it, and what befalls a host."""
 
     workers: int
     threads: int
     processes: int
     trace: bool
+    hosts: int = 1
+    fault: faults.Kind | None = None
 
 
 def order(modes: Sequence[str], repeat: int, *, ceiling: bool) -> Iterator[tuple[int, str]]:
@@ -55,34 +60,58 @@ def order(modes: Sequence[str], repeat: int, *, ceiling: bool) -> Iterator[tuple
         yield from ((number + 1, name) for name in names[turn:] + names[:turn])
 
 
-def serve_and_run(mode: str, place: Path, plan: Plan, setup: Setup, progress: Callable[[Progress], None]) -> None:
-    """Start a service in ``mode`` (or any, for the ceiling), carry out ``plan``, and leave the slice in ``place``."""
+def serve_and_run(
+    mode: str, place: Path, plan: Plan, setup: Setup, progress: Callable[[Progress], None], database: Database = FILES
+) -> None:
+    """Start a service in ``mode`` (or any, for the ceiling), carry out ``plan``, and leave the slice in ``place``.
+
+    Where there are several hosts, they sell the tickets of one ``database``.
+    """
+    plan = replace(plan, event=database.event)
     _begin(place, plan)
-    data = place / "data"
-    data.mkdir(mode=0o700)
-    # The article's store, to the letter: the service must open it as it is.
-    (data / f"{plan.event}.json").write_text(json.dumps({"count": plan.tickets}))
-    noop = mode == folder.CEILING
-    flags: dict[str, object] = {"workers": setup.workers, "threads": setup.threads}
-    flags |= {"think_s": plan.think_s, "wait_s": WAIT_S}
-    if not noop:
-        flags["mode"] = mode
-    if setup.trace and not noop:
-        flags["trace"] = place
+    homes = [place / f"host-{number + 1}" for number in range(setup.hosts)] if setup.hosts > 1 else [place]
+    for home in homes:
+        data = home / "data"
+        data.mkdir(mode=0o700, parents=True)
+        # The article's store, to the letter: the service must open it as it is.
+        (data / f"{plan.event}.json").write_text(json.dumps({"count": plan.tickets}))
+    (place / "served.json").write_text(json.dumps({"hosts": setup.hosts, "engine": database.engine}))
     try:
-        with serve.service(place, flags) as service:
+        with serve.services(homes, _flags(mode, place, plan, setup, database)) as hosts:
+            scene = Scene(hosts[0].url, plan, mode == folder.CEILING, others=[host.url for host in hosts[1:]])
             try:
-                _run(
-                    Scene(service.url, plan, noop), place, setup.processes, service.token, service.process.pid, progress
-                )
+                _run(scene, place, hosts[0].token, lambda: _driven(scene, place, setup, hosts, database, progress))
             except (ClientDied, NoTurnstile, requests.RequestException) as error:
-                if (code := service.process.poll()) is None:
-                    raise
-                raise NotServed(
-                    f"the service ended with {code} in the middle; its log is {place}/service.log"
-                ) from error
+                ended = [(host, code) for host in hosts if (code := host.process.poll()) is not None]
+                for host, code in ended:
+                    raise NotServed(f"the service ended with {code} in the middle; its log is {host.log}") from error
+                raise
     except (NotServed, ClientDied, NoTurnstile, requests.RequestException) as error:
         (place / "failure.txt").write_text(f"{error}\n")
+
+
+def _flags(mode: str, place: Path, plan: Plan, setup: Setup, database: Database) -> dict[str, object]:
+    flags: dict[str, object] = {"workers": setup.workers, "threads": setup.threads}
+    flags |= {"think_s": plan.think_s, "wait_s": WAIT_S}
+    if mode == folder.CEILING:
+        return flags
+    flags |= {"mode": mode} | ({"trace": place} if setup.trace else {})
+    return flags | ({"url": database.url} if database.url else {})
+
+
+def _driven(  # what goes into a run
+    scene: Scene,
+    place: Path,
+    setup: Setup,
+    hosts: Sequence[Service],
+    database: Database,
+    progress: Callable[[Progress], None],
+) -> Driven:
+    meter = Meter([host.process.pid for host in hosts], database.servers)
+    if setup.fault is None:
+        return drive.drive(scene, place, setup.processes, meter, progress)
+    with faults.amid(setup.fault, hosts, scene.plan, place) as schedule:
+        return drive.drive(scene, place, setup.processes, meter, schedule.told(progress), schedule.down)
 
 
 def run_against(
@@ -91,7 +120,8 @@ def run_against(
     """Carry out ``plan`` against a service that is running, through HTTP alone, and leave the slice in ``place``."""
     _begin(place, plan)
     try:
-        _run(Scene(url, plan), place, processes, token, None, progress)
+        scene = Scene(url, plan)
+        _run(scene, place, token, lambda: drive.drive(scene, place, processes, Meter(None), progress))
     except (ClientDied, NoTurnstile) as error:
         (place / "failure.txt").write_text(f"{error}\n")
     except requests.RequestException as error:
@@ -121,15 +151,13 @@ def _begin(place: Path, plan: Plan) -> None:
     (place / "plan.json").write_text(json.dumps(asdict(plan)))
 
 
-def _run(
-    scene: Scene, place: Path, processes: int, token: str, group: int | None, progress: Callable[[Progress], None]
-) -> None:
+def _run(scene: Scene, place: Path, token: str, driven_so: Callable[[], Driven]) -> None:
     event_url = f"{scene.url}/events/{scene.plan.event}"
     with transport.session() as session:
         mode, start = _looked(session, scene.url, scene.plan.event, token)
     (place / "mode.json").write_text(mode)
     (place / "start.json").write_text(json.dumps(asdict(start)))
-    driven = drive.drive(scene, place, processes, Meter(group), progress)
+    driven = driven_so()
     (place / "usage.json").write_text(json.dumps(asdict(driven.usage)))
     with transport.session() as session:
         last = client.look(session, event_url, Operation("look", "the last look", -1, 0, 0, 0, "unknown"))

@@ -62,7 +62,7 @@ def add_up(usages: Sequence[Usage], sales: int) -> Cost | None:
 
 
 def other_cores(usage: Usage) -> float | None:
-    """Return how many processors were used by neither service nor clients."""
+    """Return how many processors were used by neither service nor engine nor clients."""
     if usage.service_s is None:
         return None
-    return max(0.0, usage.machine_s - usage.service_s - sum(usage.clients_s)) / usage.elapsed_s
+    return max(0.0, usage.machine_s - usage.service_s - usage.engine_s - sum(usage.clients_s)) / usage.elapsed_s

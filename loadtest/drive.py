@@ -20,7 +20,7 @@ from loadtest.interrupt import deaf
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from ctypes import Array, c_int64
+    from ctypes import Array, c_byte, c_int64
     from multiprocessing.process import BaseProcess
     from multiprocessing.synchronize import Barrier
     from pathlib import Path
@@ -61,20 +61,37 @@ class Driven:
     usage: Usage
 
 
-def drive(scene: Scene, folder: Path, processes: int, meter: Meter, progress: Callable[[Progress], None]) -> Driven:
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a client process shares with the others: the gate, the first moment, what it counts, which hosts are out."""
+
+    gate: Barrier
+    start: c_int64
+    counts: Array[c_int64]
+    down: Array[c_byte]
+
+
+def drive(
+    scene: Scene,
+    folder: Path,
+    processes: int,
+    meter: Meter,
+    progress: Callable[[Progress], None],
+    down: Array[c_byte] | None = None,
+) -> Driven:
     """Carry out the scene and return its history, which is also saved in ``folder``.
 
-    ``meter`` runs while clients do, and ``progress`` is called about ten times a second. Raises ``ClientDied``. What
-    was recorded before an interruption is saved too.
+    ``meter`` runs while clients do, and ``progress`` is called about ten times a second. ``down`` is shared with the
+    clients, and says which hosts get no new connection. Raises ``ClientDied``. What was recorded before an interruption
+    is saved too.
     """
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", 3 * processes, lock=False)
     gate = context.Barrier(processes + 1)
     start = context.Value("q", 0, lock=False)
+    shared = _Shared(gate, start, counts, context.Array("b", len(scene.hosts), lock=False) if down is None else down)
     clients = [
-        context.Process(
-            target=_run_process, args=(scene, folder, (number, processes), gate, start, counts), daemon=True
-        )
+        context.Process(target=_run_process, args=(scene, folder, (number, processes), shared), daemon=True)
         for number in range(processes)
     ]
     try:
@@ -133,11 +150,10 @@ def _gathered(folder: Path, processes: int) -> list[Operation]:
     return operations
 
 
-def _run_process(  # what is shared goes in one by one
-    scene: Scene, folder: Path, place: tuple[int, int], gate: Barrier, start: c_int64, counts: Array[c_int64]
-) -> None:
+def _run_process(scene: Scene, folder: Path, place: tuple[int, int], shared: _Shared) -> None:
     """Be one client process: run each client that falls to it in a thread, and write what they record."""
     number, processes = place
+    gate, start, counts = shared.gate, shared.start, shared.counts
     rows: list[Operation] = []
 
     def record(row: Operation) -> None:
@@ -153,11 +169,14 @@ def _run_process(  # what is shared goes in one by one
     def stopped() -> bool:
         return start.value == STOPPED
 
+    def is_down(host: int) -> bool:
+        return bool(shared.down[host])
+
     failed: list[int] = []
 
     def be_client(each: int) -> None:
         try:
-            client.be_client(scene, each, began, record, stopped)
+            client.be_client(scene, each, began, record, stopped, is_down)
         except Exception:
             failed.append(each)
             raise

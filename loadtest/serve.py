@@ -1,4 +1,4 @@
-"""Start the service the way a stranger would: a subprocess, its command line, and a look at /readyz."""
+"""Start the service the way a stranger would, on one host or on several: its command line, and a look at /readyz."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 READY_S = 30.0
 STOP_S = 60.0
@@ -34,39 +34,102 @@ class NotServed(Exception):
     """The service did not start or did not answer. The message says why, in one sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Service:
-    """A running service."""
+    """A service that was started; ``process`` is the one that was started last. Its children are in its group."""
 
     url: str
     token: str
-    process: subprocess.Popen[bytes]
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def launch(self) -> None:
+        """Start it, or start it again with the data that it had, without waiting."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603  # our own service, by its command line
+                self.command, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it again, and wait until it is ready. Raises ``NotServed``."""
+        self.launch()
+        _wait_until_ready(self)
+
+    def pause(self) -> None:
+        """SIGSTOP all its processes."""
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self._send(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """SIGKILL all its processes."""
+        self._send(signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        """Tell it to end gracefully."""
+        self.resume()
+        self.process.terminate()
+
+    def stop(self) -> None:
+        """Wait until one that was told has ended, and end whatever is left of its process group."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        self.kill()
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
 
 @contextlib.contextmanager
-def service(folder: Path, flags: dict[str, object], program: str = "service") -> Iterator[Service]:
+def service(folder: Path, flags: Mapping[str, object], program: str = "service") -> Iterator[Service]:
     """Run a service with its tickets and its log in ``folder``; nothing of it is left running after.
 
     ``program`` is the module to run, for a benchmark that serves with something added.
     """
-    port, token = free_port(), secrets.token_hex(16)
-    words = {"data": folder / "data", "harness": "true", **flags, "bind": f"127.0.0.1:{port}"}
+    with services([folder], flags, program) as (only,):
+        yield only
+
+
+@contextlib.contextmanager
+def services(
+    folders: Sequence[Path], flags: Mapping[str, object], program: str = "service"
+) -> Iterator[tuple[Service, ...]]:
+    """Run a service in each of ``folders``, as hosts that start at one moment. They have one admin token."""
+    token = secrets.token_hex(16)
+    hosts = tuple(_service(folder, flags, program, token) for folder in folders)
+    launched: list[Service] = []
+    try:
+        for host in hosts:
+            host.launch()
+            launched.append(host)
+        for host in hosts:
+            _wait_until_ready(host)
+        yield hosts
+    finally:
+        for host in launched:
+            host.end()
+        for host in launched:
+            host.stop()
+
+
+def _service(folder: Path, flags: Mapping[str, object], program: str, token: str) -> Service:
+    words = {"data": folder / "data", "harness": "true", **flags}
+    url = f"http://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", program]
-    for name, value in words.items():
-        command += [f"--{name.replace('_', '-')}", str(value)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTILE_")}
     environment["TURNSTILE_ADMIN_TOKEN"] = token
-    log = folder / "service.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  # our own service, by its command line
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            started = Service(f"http://127.0.0.1:{port}", token, process)
-            _wait_until_ready(started, log)
-            yield started
-        finally:
-            _stop(process)
+    if engine := words.pop("url", ""):
+        environment["TURNSTILE_URL"] = str(engine)  # it may have a password in it, and a command line is seen by all
+    for name, value in (words | {"bind": url.removeprefix("http://")}).items():
+        command += [f"--{name.replace('_', '-')}", str(value)]
+    return Service(url, token, command, environment, folder / "service.log")
 
 
 def refusal(mode: str) -> str:
@@ -79,30 +142,19 @@ def refusal(mode: str) -> str:
             return str(error)
 
 
-def _wait_until_ready(started: Service, log: Path) -> None:
+def _wait_until_ready(started: Service) -> None:
     deadline = time.monotonic() + READY_S
     with requests.Session() as session:
         session.trust_env = False
         while time.monotonic() < deadline:
             if started.process.poll() is not None:
-                lines = log.read_text(errors="replace").strip().splitlines()
+                lines = started.log.read_text(errors="replace").strip().splitlines()
                 raise NotServed(f"the service did not start: {lines[-1] if lines else 'it said nothing'}")
             with contextlib.suppress(requests.RequestException):
                 if session.get(f"{started.url}/readyz", timeout=1).ok:
                     return
             time.sleep(POLL_S)
-    raise NotServed(f"the service was not ready within {READY_S:g} s; its log is {log}")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the service gracefully, then whatever is left of its process group."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    raise NotServed(f"the service was not ready within {READY_S:g} s; its log is {started.log}")
 
 
 def free_port() -> int:

@@ -62,6 +62,11 @@ class Etcd:
         """Return the address of an empty database of this name, which must be new: a prefix of all its keys."""
         return f"etcd://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}/{name}"
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The nodes' processes."""
+        return tuple(node.process.pid for node in self.nodes)
+
     def leader(self) -> Node | None:
         """Return the node that leads by its own word; ``None`` while there is none, or it cannot be reached."""
         for node in self.nodes:
@@ -97,15 +102,13 @@ class Etcd:
 @contextlib.contextmanager
 def running() -> Iterator[Etcd]:
     """Run a cluster without data until the end. Raises ``Missing`` or ``NotStarted``."""
-    program = shutil.which("etcd")
-    if program is None:
-        raise Missing("there is no etcd server here: apt install etcd-server")
+    found = program()
     with tempfile.TemporaryDirectory(prefix="turnstile-etcd-") as name:
         ports: set[int] = set()
         while len(ports) < 2 * NODES:
             ports.add(free_port())
         each = sorted(ports)
-        cluster = Etcd(_nodes(program, Path(name), each[:NODES], each[NODES:]))
+        cluster = Etcd(_nodes(found, Path(name), each[:NODES], each[NODES:]))
         try:
             cluster.start()
             yield cluster
@@ -114,7 +117,15 @@ def running() -> Iterator[Etcd]:
                 node.process.stop()
 
 
-def _nodes(program: str, place: Path, ports: list[int], peers: list[int]) -> tuple[Node, ...]:
+def program() -> str:
+    """Return the server that is installed. Raises ``Missing``."""
+    found = shutil.which("etcd")
+    if found is None:
+        raise Missing("there is no etcd server here: apt install etcd-server")
+    return found
+
+
+def _nodes(found: str, place: Path, ports: list[int], peers: list[int]) -> tuple[Node, ...]:
     addresses = [f"http://127.0.0.1:{peer}" for peer in peers]
     members = ",".join(f"node-{number}={address}" for number, address in enumerate(addresses))
     nodes = []
@@ -129,7 +140,7 @@ def _nodes(program: str, place: Path, ports: list[int], peers: list[int]) -> tup
             "initial-cluster": members, "initial-cluster-state": "new", "initial-cluster-token": place.name,
             "heartbeat-interval": HEARTBEAT_MS, "election-timeout": ELECTION_MS,
         }  # fmt: skip
-        command = [program, *(f"--{word}={value}" for word, value in words.items())]
+        command = [found, *(f"--{word}={value}" for word, value in words.items())]
         nodes.append(Node(port, Process(command, folder, partial(_healthy, port))))
     return tuple(nodes)
 

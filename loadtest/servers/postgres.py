@@ -49,6 +49,11 @@ class Postgres:
         command += ["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement]
         return _carried_out(command, {"PGPASSWORD": self.password})
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process that all others of the server descend from."""
+        return (self.process.pid,)
+
     def kill(self) -> None:
         """SIGKILL the server and all its children."""
         self.process.kill()
@@ -69,7 +74,7 @@ class Postgres:
 @contextlib.contextmanager
 def running() -> Iterator[Postgres]:
     """Run a server on a fresh cluster until the end. Raises ``Missing`` or ``NotStarted``."""
-    binaries = _binaries()
+    programs = binaries()
     user = USER if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="turnstile-postgres-") as name:
         folder, port, password = Path(name), free_port(), secrets.token_hex(16)
@@ -79,7 +84,7 @@ def running() -> Iterator[Postgres]:
                 shutil.chown(path, user, user)
         data = folder / "data"
         _carried_out([
-            str(binaries / "initdb"), "--no-sync", "-D", str(data), "-U", USER, "--encoding=UTF8", "--no-locale",
+            str(programs / "initdb"), "--no-sync", "-D", str(data), "-U", USER, "--encoding=UTF8", "--no-locale",
             "--auth=scram-sha-256", "--pwfile", str(folder / "password"),
         ], {}, user, folder)  # fmt: skip
         settings = {
@@ -89,20 +94,20 @@ def running() -> Iterator[Postgres]:
             "unix_socket_directories": "",
             "max_connections": CONNECTIONS_MAX,
         }
-        command = [str(binaries / "postgres"), "-D", str(data)]
+        command = [str(programs / "postgres"), "-D", str(data)]
         for setting, value in settings.items():
             command += ["-c", f"{setting}={value}"]
         # SIGTERM would wait for all clients to leave, SIGINT for a checkpoint, and SIGKILL would leave shared memory.
-        process = Process(command, folder, partial(_accepts, binaries, port), user, signal.SIGQUIT)
+        process = Process(command, folder, partial(_accepts, programs, port), user, signal.SIGQUIT)
         try:
             process.start()
-            yield Postgres(port, password, binaries, process)
+            yield Postgres(port, password, programs, process)
         finally:
             process.stop()
 
 
-def _binaries() -> Path:
-    """Return the folder of the newest server that is installed."""
+def binaries() -> Path:
+    """Return the folder of the newest server that is installed. Raises ``Missing``."""
     found = [path.parent for path in DEBIAN.glob("*/bin/postgres")]
     if found:
         return max(found, key=lambda path: float(path.parent.name))
@@ -111,8 +116,8 @@ def _binaries() -> Path:
     raise Missing("there is no PostgreSQL server here: apt install postgresql")
 
 
-def _accepts(binaries: Path, port: int) -> bool:
-    command = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+def _accepts(programs: Path, port: int) -> bool:
+    command = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     return subprocess.run(command, check=False).returncode == 0  # noqa: S603  # PostgreSQL's own
 
 

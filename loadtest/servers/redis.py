@@ -45,6 +45,11 @@ class Redis:
         """Make a replica a primary of its own, with what has reached it."""
         self.ask("REPLICAOF NO ONE")
 
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The server's process."""
+        return (self.process.pid,)
+
     def kill(self) -> None:
         """SIGKILL the server."""
         self.process.kill()
@@ -65,12 +70,10 @@ class Redis:
 @contextlib.contextmanager
 def running(primary: Redis | None = None) -> Iterator[Redis]:
     """Run a server without data until the end, or a replica of ``primary`` that has caught up. Raises ``Missing``."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    if program is None:
-        raise Missing("there is no Redis server here: apt install redis-server")
+    found = program()
     with tempfile.TemporaryDirectory(prefix="turnstile-redis-") as name:
         folder, port = Path(name), free_port()
-        command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+        command = [found, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
         command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         if primary:
             # Without a delay the primary would wait five seconds for other replicas before it sends the first its data.
@@ -83,6 +86,14 @@ def running(primary: Redis | None = None) -> Iterator[Redis]:
             yield Redis(port, process)
         finally:
             process.stop()
+
+
+def program() -> str:
+    """Return the server that is installed. Raises ``Missing``."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        raise Missing("there is no Redis server here: apt install redis-server")
+    return found
 
 
 def _serves(port: int, *, replica: bool) -> bool:
