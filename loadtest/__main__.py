@@ -11,17 +11,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadtest import compare, difference, folder, judge, plan, serve, session
+from loadtest import compare, difference, engines, faults, folder, judge, plan, refusals, session
 from loadtest.export import FIGURES
 from loadtest.require import WrongRequirement, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from loadtest.progress import Follow
     from loadtest.require import Requirement
-
-DEFAULT_MODES = "naive,no_lock,thread_lock,process_lock,file_lock,ticket_lock,lease,group_commit,single_writer"
 
 
 class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the type checker only
@@ -38,6 +34,8 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
 
 TTLS_MIN = 2
 """So many times as long as a hold lasts a scene in which holds end by themselves, or too few of them do."""
+HOSTS_MAX = 16
+PASSWORD = re.compile(r"(://[^:/@]*:)[^/@]*@")
 MODE_NAME = re.compile(r"[a-z0-9_]+")
 SERVICE = "service"
 """What stands in place of a mode's name where nobody knows it beforehand."""
@@ -83,37 +81,58 @@ def main() -> None:
 
 
 @main.command("compare")
-@click.option("--modes", default=DEFAULT_MODES, show_default=True, help="which modes, with commas between")
+@click.option("--modes", default=refusals.DEFAULT_MODES, show_default=True, help="which modes, with commas between")
 @scene_options
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="the service's processes")
 @click.option("--threads", type=click.IntRange(1, 256), default=16, show_default=True, help="threads in each of them")
+@click.option(
+    "--hosts",
+    type=click.IntRange(1, HOSTS_MAX),
+    default=1,
+    show_default=True,
+    help="services that sell the same tickets, each on its own port with its own workers",
+)
+@click.option(
+    "--fault",
+    type=click.Choice(["none", *faults.MISHAPS]),
+    default="none",
+    show_default=True,
+    help="what befalls a host that holds the lock: stopped for some seconds, or killed and started again",
+)
+@click.option("--url", default="", help="use the engine that runs at this address, not a private one")
 @click.option("--tickets", type=click.IntRange(1), help="how many there are to sell  [default: the shape's]")
 @click.option("--think-s", type=click.FloatRange(0, 60), help="pause between read and write  [default: the shape's]")
 @click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="rounds")
 @click.option("--trace/--no-trace", default=True, show_default=True, help="let the service write what witnesses need")
 @RUNS
 @REQUIRE
-@QUIET
+@QUIET  # fmt: skip
 def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them by name
     """Start the service fresh in each mode, sell, and hold each mode to its claim."""
-    scene = _scene(options, tickets=options["tickets"], think_s=options["think_s"])
+    fault = None if options["fault"] == "none" else options["fault"]
+    pause_s = faults.THINK_S if fault and options["think_s"] is None else options["think_s"]
+    scene = _scene(options, tickets=options["tickets"], think_s=pause_s)
+    if fault:
+        refusals.check_fault(scene, options["hosts"])
     processes = min(options["processes"], scene.clients)
-    setup = compare.Setup(options["workers"], options["threads"], processes, trace=options["trace"])
+    setup = compare.Setup(
+        options["workers"], options["threads"], processes, trace=options["trace"], hosts=options["hosts"], fault=fault
+    )
     names = list(dict.fromkeys(name.strip() for name in options["modes"].split(",")))
     if not all(MODE_NAME.fullmatch(name) and name != folder.CEILING for name in names):
         raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
-    for name in names:
-        if name not in DEFAULT_MODES.split(",") and (why := serve.refusal(name)):
-            raise click.BadParameter(why, param_hint="'--modes'")
-    _check_required(options["requirements"], names)
+    refusals.check_required(options["requirements"], names)
+    needed = refusals.engines_of(names, options["hosts"], options["url"])
     # Beside a pause that is made on purpose, at a rate that is planned, or where replies are lost and buyers come back
     # for what they hold, a ratio to the ceiling says nothing.
     ceiling = not (scene.think_s or scene.rate or scene.hold_share)
 
     def run(place: Path, follow: Follow) -> None:
-        for number, name in compare.order(names, options["repeat"], ceiling=ceiling):
-            title = f"{name} ({number}/{options['repeat']})" if options["repeat"] > 1 else name
-            compare.serve_and_run(name, place / f"round-{number}" / name, scene, setup, follow(title))
+        with engines.running(needed, options["url"]) as databases:
+            for number, name in compare.order(names, options["repeat"], ceiling=ceiling):
+                title = f"{name} ({number}/{options['repeat']})" if options["repeat"] > 1 else name
+                home = place / f"round-{number}" / name
+                compare.serve_and_run(name, home, scene, setup, follow(title), databases.fresh(name, home))
 
     session.record(run, scene, _asked(options), options)
 
@@ -129,7 +148,7 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
 def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click gives them by name
     """Drive and judge a service that is running at URL, through HTTP alone. It buys real tickets there."""
     scene = _scene(options, event=options["event"], think_s=0.0)
-    _check_required(options["requirements"], [SERVICE])
+    refusals.check_required(options["requirements"], [SERVICE])
     if scene.holds_end and not options["token"]:
         sentence = "only the journal says which holds have ended, so this shape needs the admin token"
         raise click.BadParameter(sentence, param_hint="'--token'")
@@ -185,19 +204,12 @@ def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
     return scene
 
 
-def _check_required(requirements: Sequence[Requirement], names: Sequence[str]) -> None:
-    """Refuse what asks of a mode that will not run: it would be missed after all the rest was waited for."""
-    for each in requirements:
-        if each.mode not in {None, *names}:
-            sentence = f"{each.text!r} asks for a mode that will not run: expected {' or '.join(names)}"
-            raise click.BadParameter(sentence, param_hint="'--require'")
-
-
 def _asked(options: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for, as JSON values, without what is secret."""
     kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
     token = options.get("token")
-    words = [word.replace(token, "***") if token else word for word in sys.argv[1:]]
+    words = [PASSWORD.sub(r"\1***@", word.replace(token, "***") if token else word) for word in sys.argv[1:]]
+    kept |= {"url": PASSWORD.sub(r"\1***@", options["url"])} if options.get("url") else {}
     return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 

@@ -16,6 +16,7 @@ from loadtest.measure import latencies
 from loadtest.progress import progress
 from loadtest.provenance import provenance
 from loadtest.require import evaluate
+from loadtest.servers.process import Missing, NotStarted
 from loadtest.verdict import worst
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def record(
         code = EXIT_UNKNOWN
     except BrokenPipeError:
         code = _unheard()
+    except (Missing, NotStarted) as error:
+        _say(console, f"an engine could not be had ({error}); what was recorded is in {place}")
+        code = EXIT_UNKNOWN
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         _say(console, f"the run could not be recorded ({error.strerror}{where}); nothing is left running")
