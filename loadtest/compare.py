@@ -16,6 +16,7 @@ from loadtest import client, drive, faults, folder, history, serve, transport
 from loadtest.check import Start
 from loadtest.drive import ClientDied
 from loadtest.engines import FILES
+from loadtest.faults import Unfinished
 from loadtest.history import Operation
 from loadtest.scene import Scene
 from loadtest.serve import NotServed
@@ -82,11 +83,12 @@ def serve_and_run(
             try:
                 _run(scene, place, hosts[0].token, lambda: _driven(scene, place, setup, hosts, database, progress))
             except (ClientDied, NoTurnstile, requests.RequestException) as error:
-                ended = [(host, code) for host in hosts if (code := host.process.poll()) is not None]
-                for host, code in ended:
-                    raise NotServed(f"the service ended with {code} in the middle; its log is {host.log}") from error
+                for host in hosts:
+                    if (code := host.process.poll()) is not None:
+                        said = f"the service ended with {code} in the middle; its log is {host.log}"
+                        raise NotServed(said) from error
                 raise
-    except (NotServed, ClientDied, NoTurnstile, requests.RequestException) as error:
+    except (NotServed, Unfinished, ClientDied, NoTurnstile, requests.RequestException) as error:
         (place / "failure.txt").write_text(f"{error}\n")
 
 

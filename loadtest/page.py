@@ -97,7 +97,7 @@ def _told(seen: Sequence[Seen], results: Sequence[Result], rounds: int) -> Marku
     if seen:
         first = seen[0].first
         workers = first.mode.get("workers")
-        said.insert(0, summary.scene(first.plan, first.start.count, workers, len(results), rounds))
+        said.insert(0, summary.scene(first.plan, first.start.count, workers, len(results), rounds, first.served.hosts))
     words = str(escape(" ".join(said)))
     if not results:
         return pictures.markup(words)

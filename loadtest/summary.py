@@ -30,10 +30,14 @@ def headline(results: Sequence[Result]) -> str:
     return f"All {number(len(words))} modes did what they claim"
 
 
-def scene(plan: Plan, tickets: int, workers: int | None, modes: int, rounds: int) -> str:
-    """Return what was done: who wanted what, of which service, how often."""
+def scene(  # what a sentence is made of
+    plan: Plan, tickets: int, workers: int | None, modes: int, rounds: int, hosts: int = 1
+) -> str:
+    """Return what was done: who wanted what, of which service, on how many hosts, how often."""
     amount = f"1 to {plan.quantity_max} tickets" if plan.quantity_max > 1 else "1 ticket"
     processes = "" if workers is None else f" of {workers} worker process{'es' * (workers != 1)}"
+    if hosts > 1:
+        processes = f" on {number(hosts)} hosts{processes}{' each' * bool(processes)}"
     stock = f"a service{processes} that had {tickets:,} ticket{'s' * (tickets != 1)}"
     if plan.rate:
         words = (
