@@ -57,7 +57,8 @@ class Arm:
 
     ``fill`` puts tickets into an empty directory for each slice; ``kept`` is a store that is there already and grows
     with each slice; ``running`` is a service that has been started already. ``database`` makes a fresh database of an
-    engine, of a name that it is given, and returns its address. ``traced`` measures the waits too.
+    engine, of a name that it is given, and returns its address, for one host or several; ``servers`` are the processes
+    of the engine. ``traced`` measures the waits too.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Arm:
     kept: Path | None = None
     running: Service | None = None
     database: Callable[[str], str] | None = None
+    servers: Sequence[int] = ()
+    hosts: int = 1
 
 
 def paired(first: Slice, second: Slice, pairs: int, tell: Callable[[str], None]) -> tuple[Pair, ...]:
@@ -98,11 +101,12 @@ def taken(arm: Arm, place: Path) -> Taken:
     here = place / "slice"
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(parents=True)
-    with served(arm, here) as service:
-        scene = Scene(service.url, scene_plan, arm.noop, arm.events, arm.finds)
-        processes = min(load.processes, load.clients)
-        driven = drive.drive(scene, here, processes, Meter([service.process.pid]), lambda _: None)
-    piece = cut(scene_plan, driven.operations, history.load_trace(here), driven.usage, load.workers)
+    with _hosts(arm, here) as hosts:
+        others = [host.url for host in hosts[1:]]
+        scene = Scene(hosts[0].url, scene_plan, arm.noop, arm.events, arm.finds, others)
+        meter = Meter([host.process.pid for host in hosts], arm.servers)
+        driven = drive.drive(scene, here, min(load.processes, load.clients), meter, lambda _: None)
+    piece = cut(scene_plan, driven.operations, history.load_trace(here), driven.usage, load.workers * arm.hosts)
     shutil.rmtree(here)
     measured = measure([piece])
     answered = sum(row.outcome == "done" for row in driven.operations)
@@ -130,14 +134,33 @@ def served(arm: Arm, here: Path) -> Iterator[Service]:
     data = arm.kept or here / "data"
     if arm.kept is None:
         arm.fill(data)
-    flags: dict[str, object] = {"mode": arm.mode, "data": data, "wait_s": WAIT_S}
+    with serve.service(here, _flags(arm, here) | {"data": data}, arm.program) as service:
+        yield service
+
+
+@contextmanager
+def _hosts(arm: Arm, here: Path) -> Iterator[tuple[Service, ...]]:
+    """Run the arm's service on as many hosts as it says: several each have a directory, and share the database."""
+    if arm.hosts == 1:
+        with served(arm, here) as service:
+            yield (service,)
+        return
+    homes = [here / f"host-{number + 1}" for number in range(arm.hosts)]
+    for home in homes:
+        home.mkdir()
+        arm.fill(home / "data")
+    with serve.services(homes, _flags(arm, here), arm.program) as services:
+        yield services
+
+
+def _flags(arm: Arm, here: Path) -> dict[str, object]:
+    flags: dict[str, object] = {"mode": arm.mode, "wait_s": WAIT_S}
     flags |= {"workers": arm.load.workers, "threads": arm.load.threads}
     if arm.traced:
         flags["trace"] = here
     if arm.database:
         flags["url"] = arm.database(f"slice_{next(NUMBER)}")
-    with serve.service(here, flags, arm.program) as service:
-        yield service
+    return flags
 
 
 def _said(one: Taken) -> str:

@@ -68,8 +68,8 @@ class Schedule:
         self._begun, self._over = threading.Event(), threading.Event()
         self.stretches: list[Stretch] = []
         self.failure: NotServed | Unfinished | None = Unfinished(
-            "the scene was over before it was seen how the others fare without a host: this machine is too busy for it, or "
-            "--seconds too few"
+            "the scene was over before it was seen how the others fare without a host: the machine is too busy for it, "
+            "or --seconds too few"
         )
         self.down: Array[c_byte] = multiprocessing.get_context("spawn").Array("b", len(services), lock=False)
 
