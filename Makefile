@@ -37,6 +37,8 @@ bench: setup
 	@$(BIN)/python -m bench.where
 	@$(BIN)/python -m bench.switches
 	@$(BIN)/python -m bench.targets
+	@$(BIN)/python -m bench.engines
+	@$(BIN)/python -m bench.hosts --mode postgres_group --mode redis_script
 
 serve: setup
 	@$(BIN)/python -m service

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from loadtest.engines import Engines
 
 ROOT = Path(__file__).parent.parent
-DOCUMENT = ROOT / "docs" / "performance.md"
+DOCUMENT = ROOT / "docs" / "databases.md"
 PLACE = ROOT / "runs" / "bench"
 
 HOSTS = (1, 2, 3)

@@ -20,7 +20,7 @@ from bench.disk import fsync_ms
 from bench.results import Row, Taken
 from loadtest.drive import ClientDied
 from loadtest.serve import NotServed
-from service.catalogue import MODES
+from loadtest.servers.process import Missing, NotStarted
 from service.stores import recovery
 
 if TYPE_CHECKING:
@@ -191,15 +191,13 @@ ROWS: dict[str, Measure] = {
 }
 
 
-def measured(name: str, options: Options, where: Path, tell: Tell) -> Row:
+def measured(measure: Measure, options: Options, where: Path, tell: Tell) -> Row:
     """Measure one row. What it leaves under ``where`` is removed; a row that cannot be measured says why."""
-    if name == "single_writer" and name not in MODES:
-        return Row(failure=f"there is no mode {name}")
     where.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=where, prefix=f"{name}-") as place:
+    with tempfile.TemporaryDirectory(dir=where) as place:
         try:
-            return ROWS[name](options, Path(place), tell)
-        except (NotServed, ClientDied, requests.RequestException) as error:
+            return measure(options, Path(place), tell)
+        except (NotServed, ClientDied, Missing, NotStarted, requests.RequestException) as error:
             return Row(failure=str(error))
 
 

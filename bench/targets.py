@@ -24,7 +24,9 @@ from loadtest.interrupt import interruptible
 from loadtest.provenance import provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from bench.rows import Measure
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -105,8 +107,8 @@ def main(names: tuple[str, ...], source: Path | None, *, quick: bool, **asked: A
     if source:
         told = raw.load(source)
     else:
-        options = _options(quick=quick, **asked)
-        told = _all_measured(names or tuple(ROWS), options, PLACE / ("quick.json" if quick else "results.json"))
+        options = options_of(quick=quick, **asked)
+        told = all_measured(ROWS, names, options, PLACE / ("quick.json" if quick else "results.json"))
     table = markdown(told, TARGETS)
     click.echo(table)
     if told.options["pairs"] > QUICK["pairs"]:
@@ -114,16 +116,17 @@ def main(names: tuple[str, ...], source: Path | None, *, quick: bool, **asked: A
         click.echo(f"written to {DOCUMENT.relative_to(ROOT)}")
 
 
-def _options(*, quick: bool, pairs: int, seconds: float, **load: int) -> Options:
+def options_of(*, quick: bool, pairs: int, seconds: float, **load: int) -> Options:
+    """Return the options for what was said on the command line."""
     seconds, warmup_s = (QUICK_S, QUICK_WARMUP_S) if quick else (seconds, WARMUP_S)
     options = Options(Load(seconds=seconds, warmup_s=warmup_s, orders_per_connection=KEPT_CONNECTION, **load), pairs)
     return replace(options, **QUICK) if quick else options
 
 
-def _all_measured(names: Sequence[str], options: Options, path: Path) -> Results:
-    """Measure these rows, and save all after each. Rows that are there already stay, but for those measured again."""
-    results = Results(asdict(options), {})
-    if path.exists() and len(names) < len(ROWS):
+def all_measured(rows: Mapping[str, Measure], asked: Sequence[str], options: Options, path: Path) -> Results:
+    """Measure all rows, or those that are asked for, and save all after each. Others that are there already stay."""
+    results, names = Results(asdict(options), {}), asked or tuple(rows)
+    if path.exists() and len(names) < len(rows):
         before = raw.load(path)
         if before.options | {"pairs": options.pairs} != results.options:
             raise click.ClickException(f"the rows in {path} were measured with other options: move it away first")
@@ -133,7 +136,7 @@ def _all_measured(names: Sequence[str], options: Options, path: Path) -> Results
         for number, name in enumerate(names, 1):
             click.echo(f"{name} ({number} of {len(names)}, after {monotonic() - began:.0f} s)")
             ran_on = provenance()
-            row = measured(name, options, PLACE, lambda said: click.echo(f"  {said}"))
+            row = measured(rows[name], options, PLACE, lambda said: click.echo(f"  {said}"))
             if row.failure:
                 click.echo(f"  not measured: {row.failure}")
             results.rows[name] = replace(row, provenance=ran_on)

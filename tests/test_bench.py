@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from bench import engines as bench_engines
 from bench import figures, stores, targets, where
 from bench import results as raw
 from bench.arms import Arm, Load, paired, taken
 from bench.contend import contended
+from bench.engine_rows import ENGINE_ROWS
 from bench.results import Results, Row, Taken
 from bench.rows import ROWS, Options
 from bench.table import Target, markdown, put, verdict
@@ -112,6 +114,7 @@ def test_latency_is_counted_in_fsyncs_of_its_own_pair() -> None:
 def test_every_row_is_in_the_table_and_can_be_said_with_its_sizes() -> None:
     """No row is measured in vain, and no line is without a row."""
     assert {target.row for target in targets.TARGETS} == set(ROWS)
+    assert {target.row for target in bench_engines.TARGETS} == set(ENGINE_ROWS)
     options = asdict(Options(LOAD, 1))
     assert all("{" not in target.what.format(**options).replace("{order}", "") for target in targets.TARGETS)
 
