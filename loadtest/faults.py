@@ -47,7 +47,7 @@ BETWEEN_S = (0.0, 0.2)
 """How long all go on before the next one is stopped: by chance, or each would be met at the same step."""
 SECONDS_MIN = 16.0
 """A scene must last so long that the hunt and what follows it are over before it ends."""
-THINK_S = 0.05
+THINK_S = 0.1
 """The service's pause between read and write where nobody asks for another, so that somebody is inside to be met."""
 POLL_S = 0.02
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from loadtest import history
 from loadtest.check import Start
-from loadtest.mishaps import Stretch
+from loadtest.mishaps import Stretch, known
 from loadtest.plan import Plan
 from loadtest.slices import Slice, cut
 from loadtest.usage import Usage
@@ -99,7 +99,9 @@ def load_slice(folder: Path) -> Recorded:
     journal, last, usage = folder / "journal.jsonl", folder / "last.jsonl", _text(folder / "usage.json")
     failure = _text(folder / "failure.txt").strip()
     served = Served(**json.loads(_text(folder / "served.json") or "{}"))
-    faults = tuple(Stretch(**row) for row in json.loads(_text(folder / "faults.json") or "[]"))
+    passages = history.load_trace(folder)
+    stretches = [Stretch(**row) for row in json.loads(_text(folder / "faults.json") or "[]")]
+    faults = tuple(known(each, passages, plan.think_s) for each in stretches)
     used = json.loads(usage) if usage else None
     return Recorded(
         name=f"{folder.parent.name}/{folder.name}",
@@ -112,7 +114,7 @@ def load_slice(folder: Path) -> Recorded:
         slice=cut(
             plan,
             operations,
-            history.load_trace(folder),
+            passages,
             Usage(**used | {"clients_s": tuple(used["clients_s"])}) if used else None,
             mode.get("workers", 0) * served.hosts,
             faults,

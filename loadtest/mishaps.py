@@ -6,13 +6,13 @@ nobody was served any more, this finds: a lease, or a server that notices a deat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loadtest.history import Operation
+    from loadtest.history import Operation, Passage
 
 Name = Literal["paused holder", "killed holder"]
 """As the claims have it."""
@@ -28,7 +28,8 @@ class Stretch:
     """A stretch of time in which something was done to a host; both ends on the clock of the history.
 
     ``mishap`` is what it was to the one inside, if it was meant to last; a host that was only stopped to see whether it
-    holds up the others has none. ``met`` says that it did hold them up.
+    holds up the others has none. ``met`` says that it did hold them up, and by the trace, if there is one, between
+    reading and writing.
     """
 
     name: str
@@ -57,6 +58,18 @@ def befallen(slices: Sequence[tuple[Sequence[Stretch], Sequence[Operation]]]) ->
         return None
     name, _, _ = meant[0]
     return Mishap(name, all(each.met for _, each, _ in meant), any(_stuck(each, rows) for _, each, rows in meant))
+
+
+def known(stretch: Stretch, passages: Sequence[Passage], think_s: float) -> Stretch:
+    """Return ``stretch`` with what the trace says of it: a holder stopped when it had written does nothing wrong after.
+
+    One that was killed left no line in the trace, and one in a mode without notes has none with ``read`` in it.
+    """
+    noted = [row.read for row in passages if row.read is not None and row.left > stretch.to_ns]
+    if stretch.mishap != "paused holder" or not any(row.read is not None for row in passages):
+        return stretch
+    before_write = any(read <= stretch.from_ns < read + int(think_s * 1e9) for read in noted)
+    return replace(stretch, met=stretch.met and before_write)
 
 
 def excused(operation: Operation, stretches: Sequence[Stretch]) -> bool:

@@ -156,7 +156,7 @@ def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: C
         f"one host answered {measured.busiest_host_share:.0%} of the requests: the others were not put to the test": (
             claimed.hosts > 1 and measured.busiest_host_share > BUSIEST_SHARE_MAX
         ),
-        "no host that was stopped held up the others, so nobody knows whether anyone was inside": (
+        "nobody is known to have been between reading and writing when a host was stopped": (
             mishap is not None and not mishap.met and mishap.name not in claimed.survives and _reaches(claimed)
         ),
         "the count at the end could not be read, so the sum could not be checked": checked.left is None,

@@ -80,7 +80,8 @@ class Scripted:
         return request
 
     def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
+        if self._thread.is_alive():
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join()
 
@@ -396,3 +397,49 @@ def test_a_history_survives_saving(tmp_path: Path) -> None:
     with (tmp_path / "h.jsonl").open("a") as file:
         file.write('{"kind": "bu')
     assert history.load(tmp_path / "h.jsonl") == rows[::-1]
+
+
+def over(hosts: list[Scripted], is_down: Callable[[int], bool] = lambda _: False, **changes: object) -> list[Operation]:
+    """Let one client make the purchases of a plan on several hosts, and return what it recorded."""
+    first, *others = [host.url for host in hosts]
+    scene = Scene(first, plan.make("last-ticket", 1, 5.0, clients=1, **changes), others=others)
+    rows: list[Operation] = []
+    client.be_client(scene, 0, time.monotonic_ns(), rows.append, lambda: False, is_down)
+    return rows
+
+
+def test_each_connection_goes_to_the_next_host(scripted: Callable[..., Scripted]) -> None:
+    """Every client meets all hosts, and a worker is known by its host too: two machines may have one process number."""
+    hosts = [scripted(*[SOLD] * 9) for _ in range(3)]
+    rows = over(hosts, orders=7, orders_per_connection=2)
+    assert [row.worker for row in rows] == ["1/77", "1/77", "2/77", "2/77", "3/77", "3/77", "1/77"]
+    assert [len(host.asked) for host in hosts] == [3, 2, 2]
+
+
+def test_a_host_that_is_out_gets_no_new_connection(scripted: Callable[..., Scripted]) -> None:
+    """As whatever stands before several hosts sees to; and where all are out, it is asked all the same."""
+    hosts = [scripted(*[SOLD] * 9) for _ in range(3)]
+    rows = over(hosts, lambda host: host == 1, orders=4, orders_per_connection=1)
+    assert [row.worker for row in rows] == ["1/77", "3/77", "1/77", "3/77"]
+    assert len(over(hosts[:2], lambda _: True, orders=2, orders_per_connection=1)) == 2
+
+
+def test_where_a_host_is_gone_the_next_one_is_asked(scripted: Callable[..., Scripted]) -> None:
+    """A refused connection is a call of its own, certainly not done; the next wish goes elsewhere."""
+    gone, there = scripted(), scripted(*[SOLD] * 9)
+    gone.close()
+    rows = over([gone, there], orders=3)
+    assert [(row.outcome, row.worker) for row in rows] == [("not done", ""), ("done", "2/77"), ("done", "2/77")]
+
+
+def test_what_has_a_key_is_asked_again_of_another_host(scripted: Callable[..., Scripted]) -> None:
+    """The reply was lost with its host, and the key is known to all of them."""
+    wish = Wish("buy", "client 0 order 0", 1, keyed=True)
+    hosts = [scripted(None), scripted(SOLD)]
+    scene = Scene(hosts[0].url, plan.make("retries", 1, 5.0, clients=1), others=[hosts[1].url])
+    rows: list[Operation] = []
+    caller = client._Caller(scene, 0, rows.append, lambda: False, lambda _: False)  # noqa: SLF001  # one wish alone
+    assert caller.ask(wish, 0).worker == "2/77"
+    caller.close()
+    assert [row.outcome for row in rows] == ["unknown", "done"]
+    assert all(scene.key(wish).encode() in host.asked[0] for host in hosts)
