@@ -31,6 +31,9 @@ NAME = f"ts{os.getpid()}"
 NET = f"10.213.{os.getpid() % 256}"
 ASHORE_PEER, ISLAND_PEER = f"{NET}.1", f"{NET}.2"
 ASHORE_CLIENT, ISLAND_CLIENT = f"{NET}.5", f"{NET}.6"
+PEERS = (ISLAND_PEER, ASHORE_PEER, ASHORE_PEER)
+CLIENTS = (ISLAND_CLIENT, "127.0.0.1", "127.0.0.1")
+"""Where each member is asked by the others, and by services."""
 REPLY_S = 2.0
 
 
@@ -38,14 +41,12 @@ class Island:
     """The cluster. The first member is the one on the island."""
 
     def __init__(self, folder: Path) -> None:
-        ports = [free_port() for _ in range(6)]
-        self._clients = [
-            f"{host}:{port}" for host, port in zip([ISLAND_CLIENT, "127.0.0.1", "127.0.0.1"], ports[:3], strict=True)
-        ]
-        peers = [
-            f"http://{host}:{port}"
-            for host, port in zip([ISLAND_PEER, ASHORE_PEER, ASHORE_PEER], ports[3:], strict=True)
-        ]
+        chosen: set[int] = set()
+        while len(chosen) < len(CLIENTS) + len(PEERS):
+            chosen.add(free_port())
+        ports = iter(chosen)
+        self._clients = [f"{host}:{next(ports)}" for host in CLIENTS]
+        peers = [f"http://{host}:{next(ports)}" for host in PEERS]
         members = ",".join(f"member-{number}={peer}" for number, peer in enumerate(peers))
         self._processes = []
         for number, (asked, peer) in enumerate(zip(self._clients, peers, strict=True)):

@@ -105,7 +105,10 @@ class Gateway:
 
     def keep(self, lease: int) -> bool:
         """Keep a lease, and tell whether it is still there. Raises ``NotWritten``."""
-        return int(self._asked("lease/keepalive", {"ID": lease}, KEEP_REPLY_S)["result"].get("TTL", 0)) > 0
+        told = self._asked("lease/keepalive", {"ID": lease}, KEEP_REPLY_S)
+        if "result" not in told:
+            raise NotWritten("etcd did not say whether the lease was kept")
+        return int(told["result"].get("TTL", 0)) > 0
 
     def await_end(self, key: bytes, after: int, wait_s: float) -> None:
         """Wait until ``key`` is deleted after a revision. It may return early: whoever waits must look again."""

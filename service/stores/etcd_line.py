@@ -164,7 +164,7 @@ class EtcdLine(EtcdCluster):
                     self._lease = self.gateway.lease(LEASE_S)
                 except Unknown as error:
                     raise NotWritten(f"{error}, but that was for a lease, so nothing was done") from error
-            if not self._keeper:
+            if not self._keeper or not self._keeper.is_alive():
                 self._keeper = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
                 self._keeper.start()
             return self._lease
