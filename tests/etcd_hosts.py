@@ -8,10 +8,11 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest import client, history, serve, transport
+from loadtest import client, history, transport
 from loadtest.check import Start, check
 from loadtest.history import Operation
 from tests.crowd import Crowd
+from tests.forked_service import Forked
 from tests.processes import alive_of, state
 from tests.waiting import until
 
@@ -29,17 +30,22 @@ LIVES = 1000 * BUYERS
 class Host:
     """A service, and the crowd that buys there."""
 
-    service: serve.Service
+    service: Forked
     crowd: Crowd
 
     def pause(self) -> None:
         """SIGSTOP all of its processes, and wait until they stand still."""
-        os.killpg(self.service.process.pid, signal.SIGSTOP)
-        until(lambda: all(state(int(pid)) == "T" for pid in alive_of(self.service.process.pid)))
+        os.killpg(self.service.master, signal.SIGSTOP)
+        until(lambda: all(state(int(pid)) == "T" for pid in alive_of(self.service.master)))
 
     def resume(self) -> None:
         """Let them go on."""
-        os.killpg(self.service.process.pid, signal.SIGCONT)
+        os.killpg(self.service.master, signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it, and let the crowd go."""
+        self.service.kill()
+        self.crowd.disperse()
 
 
 @contextlib.contextmanager
@@ -48,14 +54,10 @@ def selling(folder: Path, urls: Sequence[str], mode: str) -> Iterator[list[Host]
     with contextlib.ExitStack() as stack:
         hosts = []
         for number, url in enumerate(urls):
-            place = folder / f"host-{number}"
-            (place / "data").mkdir(parents=True)
-            (place / "data" / "default.json").write_text(f'{{"count": {TICKETS}}}')
-            flags: dict[str, object] = {"mode": mode, "url": url, "workers": 1, "threads": 4}
-            service = stack.enter_context(serve.service(place, flags))
+            service = Forked(folder / f"host-{number}", mode, TICKETS, None, url=url, workers=1)
             hosts.append(Host(service, Crowd(service.url, TICKETS, number, number * LIVES, BUYERS)))
-            stack.callback(hosts[-1].crowd.disperse)
-            stack.callback(hosts[-1].resume)
+            stack.callback(hosts[-1].close)
+            service.start()
         yield hosts
 
 

@@ -28,7 +28,7 @@ class EtcdLock:
         survives=("killed holder", "paused holder", "power loss"),
         waits="queues",
         fair=True,
-        price="two to four round trips to a cluster for each order; a paused holder holds up the others for 2 s or more",
+        price="two to four round trips to a cluster for each order; a paused holder holds up the others for 2 s",
     )
 
     def __init__(self, store: EtcdLine, decide: Decide, wait_s: float) -> None:
