@@ -14,7 +14,7 @@ from service import rules
 from service.commands import KEY_S, Buy, Cancel, Command, Hold, Resize, Sweep, key_of
 from service.outcomes import Sold
 from service.stores.keyspace import Keyspace
-from service.values import order_id
+from service.values import Event, order_id
 from tests.counter import NOW
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
@@ -134,6 +134,18 @@ def test_the_lowest_tickets_are_sold_first_over_any_distance(fresh_url: Callable
         now = NOW + late / 100
         assert both.lua.decide([step], now) == [both.by_python(step, now)]
     assert both.kept(both.prefixes[0]) == both.kept(both.prefixes[1])
+    both.close()
+
+
+def test_no_more_holds_end_than_the_tickets_of_which_are_needed(fresh_url: Callable[[str], str]) -> None:
+    """Of two that are over, the first is enough."""
+    both = Two(fresh_url, 3)
+    holds = [Hold(order_id(EVENT, letter * 24), EVENT, 1, ttl_s=1.0) for letter in "ab"]
+    steps: list[Command] = [*holds, Buy(order_id(EVENT, "c" * 24), EVENT, 2)]
+    for late, step in enumerate(steps):
+        assert both.lua.decide([step], NOW + late) == [both.by_python(step, NOW + late)]
+    for store in (both.python, both.lua):
+        assert store.look(EVENT) == Event(EVENT, 3, 0, 4)
     both.close()
 
 
