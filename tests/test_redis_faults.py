@@ -18,7 +18,7 @@ from loadtest.servers.process import Missing
 from service import catalogue
 from service.mode import Busy, NotWritten, Unknown
 from service.modes import redis_lock
-from service.outcomes import Sold
+from service.outcomes import Sold, SoldOut
 from service.stores.keyspace import Keyspace
 from service.stores.redis_link import CONNECTIONS_MAX, REPLY_S
 from tests.counter import buying, decide_now, look, sell
@@ -106,14 +106,20 @@ def test_a_connection_that_is_cut_after_the_order_was_sent_leaves_it_unknown(
 @each_script
 def test_a_reply_that_does_not_come_in_time_leaves_the_order_unknown(server: redis.Redis, name: str) -> None:
     """The order stands in the queue of a server that is paused: it is done when that goes on, and its key tells."""
-    mode = opened(server.port, name, reply_s=SHORT_S)
-    sell(mode)
+    mode, hasty = opened(server.port, name), opened(server.port, name, reply_s=SHORT_S)
+
+    def in_time() -> bool:
+        with contextlib.suppress(NotWritten, Unknown):
+            return isinstance(hasty.execute(buying(11)), SoldOut)
+        return False
+
+    until(in_time)  # by now it is connected, and knows the event
     server.pause()
     order = replace(buying(2), key=KEY)
     with pytest.raises(Unknown, match="Timeout"):
-        mode.execute(order)
+        hasty.execute(order)
     server.resume()
-    until(lambda: look(mode).version == 2)
+    until(lambda: look(mode).version == 1)
     again = mode.execute(replace(buying(2), key=KEY))
     assert isinstance(again, Sold)
     assert again.order.id == order.order
@@ -206,6 +212,7 @@ def test_a_holder_that_is_paused_beyond_its_lease_sells_again(
     worker = FORK.Process(target=be_worker)
     worker.start()
     assert worker.pid
+    monkeypatch.setattr(redis_lock, "LEASE_S", PATIENCE_S)  # for who is not paused it is long enough
     until(lambda: state(worker.pid or 0) == "T")
     assert ledger.buy(mode, 3).tickets == (1, 2, 3)
     os.kill(worker.pid, signal.SIGCONT)

@@ -24,6 +24,7 @@ from service.values import Event, order_id
 from tests.counter import NOW, buying, decide_now, sell
 from tests.databases import missing
 from tests.proxy import proxied
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,4 +193,25 @@ def test_a_socket_in_the_file_system_is_an_address_too(
 def test_nothing_stays_connected_across_the_fork(server: redis.Redis) -> None:
     """What prepares has closed its connections."""
     Keyspace(server.url("tickets"), 1.0).prepare({"concert": 5})
-    assert "connected_clients:1\r\n" in server.ask("INFO clients")
+    until(lambda: "connected_clients:1\r\n" in server.ask("INFO clients"))
+
+
+@pytest.mark.parametrize("name", ["redis_lock", "redis_script", "redis_group"])
+def test_an_event_that_is_lost_with_a_server_is_not_there(
+    fresh_url: Callable[[str], str], open_on: Callable[..., Mode], name: str
+) -> None:
+    """A failover may lose it as it may lose a sale: a 404, and no surprise."""
+    url = fresh_url("redis")
+    mode = open_on(url, name, default=10)
+    order = sell(mode)
+    assert mode.store.find(order.id) == order
+    with Client.from_url(url.partition("?")[0]) as client:
+        for key in client.scan_iter(f"*{url.partition('prefix=')[2]}:*"):
+            client.delete(key)
+    gone = NoSuchEvent("default")
+    assert (mode.execute(buying()), mode.store.look("default"), mode.store.tickets("default", 1, 9)) == (
+        gone,
+        gone,
+        gone,
+    )
+    assert mode.store.find(order.id) == NoSuchOrder(order.id)

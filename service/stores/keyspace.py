@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
+from redis.lock import Lock
 from redis.retry import Retry
 
 from service.mode import Busy, NotWritten, Unknown
@@ -69,6 +70,7 @@ class Keyspace:
 
     def open(self) -> None:
         self._made = Link(self._url, self._limits)
+        self._locks = _client(self._url, self._limits)
 
     def close(self) -> None:
         if self._made:
@@ -102,7 +104,7 @@ class Keyspace:
 
         Raises ``Busy``, ``NotWritten``, or, when the lease was over before what was done inside, ``Unknown``.
         """
-        lock = self._client.lock(f"{self._root(name).decode()}:lock", lease_s, sleep=poll_s)
+        lock = Lock(self._locks, f"{self._root(name).decode()}:lock", lease_s, sleep=poll_s, thread_local=False)
         try:
             if not lock.acquire(blocking_timeout=wait_s):
                 raise Busy(wait_s)
@@ -122,10 +124,8 @@ class Keyspace:
             pass  # what was done is done, and the lease ends by itself
 
     def look(self, name: str) -> Event | NoSuchEvent:
-        if not self.has(name):
-            return NoSuchEvent(name)
         said = self._link.ask(b"HMGET", self._root(name), b"capacity", b"count", b"version")
-        return Event(name, *map(int, said))
+        return NoSuchEvent(name) if said[0] is None else Event(name, *map(int, said))
 
     def find(self, order: str) -> Order | NoSuchOrder:
         place = order[:8]
@@ -141,9 +141,9 @@ class Keyspace:
         return found or NoSuchOrder(order)
 
     def tickets(self, name: str, first: int, last: int) -> TicketMap | NoSuchEvent:
-        if not self.has(name):
-            return NoSuchEvent(name)
         said = self._link.run(TICKETS, self._root(name), [b"%d" % first, b"%d" % last])
+        if not said:
+            return NoSuchEvent(name)
         letters = said[3].decode()
         return TicketMap(Event(name, *said[:3]), _runs(letters, "s", first), _runs(letters, "h", first))
 
@@ -204,18 +204,17 @@ class Keyspace:
     def _names(self) -> bytes:
         return f"{self._prefix}:events".encode()
 
-    @property
-    def _client(self) -> redis.Redis:
-        if self._locks is None:
-            pool = redis.ConnectionPool.from_url(
-                self._url,
-                max_connections=self._limits.connections_max,
-                retry=Retry(NoBackoff(), 0),
-                socket_connect_timeout=CONNECT_S,
-                socket_timeout=self._limits.reply_s,
-            )
-            self._locks = redis.Redis(connection_pool=pool, retry=Retry(NoBackoff(), 0))
-        return self._locks
+
+def _client(url: str, limits: Limits) -> redis.Redis:
+    """Return a client for redis-py's locks, which is not connected yet, and sends nothing a second time."""
+    pool = redis.ConnectionPool.from_url(
+        url,
+        max_connections=limits.connections_max,
+        retry=Retry(NoBackoff(), 0),
+        socket_connect_timeout=CONNECT_S,
+        socket_timeout=limits.reply_s,
+    )
+    return redis.Redis(connection_pool=pool, retry=Retry(NoBackoff(), 0))
 
 
 def _runs(letters: str, wanted: str, first: int) -> tuple[tuple[int, int], ...]:
