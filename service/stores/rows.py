@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from service.mode import NotWritten
 from service.outcomes import Cancelled, Confirmed, Held, Sold
 from service.rules import Page, Used
 from service.stores.lines import ANSWERS, change_of, lines_of, used_of
@@ -59,7 +60,10 @@ class Effect:
 
 
 def effect(pages: Sequence[Page]) -> Effect:
-    """Return what ``pages`` do. Their event is the one that they were decided on, and at most the last resizes it."""
+    """Return what ``pages`` do. At most the last resizes the event.
+
+    Raises ``NotWritten`` if one of them takes what another has: the tables are told only what comes of all of them.
+    """
     event = pages[-1].event
     assert event is not None  # noqa: S101  # a page without an event has nothing to write
     changes = [change for page in pages for change in page.changes]
@@ -76,6 +80,10 @@ def effect(pages: Sequence[Page]) -> Effect:
             held[order.id] = True
         if taken or order.status != "sold":
             for ticket in order.tickets:
+                if after.get(ticket, None if taken else order.id) != (None if taken else order.id):
+                    raise NotWritten(
+                        f"ticket {ticket} is not for order {order.id} to have or give, so nothing was done"
+                    )
                 before.setdefault(ticket, None if taken else order.id)
                 after[ticket] = order.id if taken else None
     # A ticket that was sold and came back leaves no trace here but as free, for it may not have been given out before.
