@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, cast
@@ -17,11 +19,14 @@ from loadtest.drive import Progress
 from loadtest.engines import Engines
 from loadtest.faults import Schedule, Unfinished
 from loadtest.folder import Served
-from loadtest.history import Operation, Passage
+from loadtest.history import Operation, Passage, host_of, load
 from loadtest.judge import _claimed
 from loadtest.mishaps import RECOVERY_S, Mishap, Stretch, befallen, known
+from loadtest.servers.process import Missing
 from loadtest.slices import cut
 from loadtest.verdict import Claimed, Conditions, verdict
+from tests.databases import missing
+from tests.processes import alive_in
 from tests.test_verdict import BUSY, CAUGHT, CLEAN
 
 if TYPE_CHECKING:
@@ -285,3 +290,69 @@ def test_what_could_tell_nothing_is_refused_at_once(
     assert said in ended.output
     assert ended.exit_code != 0
     assert list(tmp_path.iterdir()) == []
+
+
+TRIES_MAX = 3
+
+
+def judged(here: Path, schemes: str, words: str) -> dict[str, tuple[str, str]]:
+    """Run a comparison with the private servers that it needs; return each mode's verdict, and why."""
+    try:
+        engines.check(schemes.split())
+    except Missing as error:
+        missing(error)
+    command = [sys.executable, "-m", "loadtest", "compare", "--workers", "1", "--quiet", *words.split()]
+    for _ in range(TRIES_MAX):
+        ended = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+        if ended.returncode != 2:  # on a busy machine too little may happen at once: then nobody can tell
+            break
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert alive_in(here) == []
+    modes = json.loads((here / "runs" / "latest" / "verdict.json").read_text())["modes"]
+    return {mode["mode"]: (mode["verdict"]["word"], mode["verdict"]["why"]) for mode in modes}
+
+
+def test_hosts_over_one_engine_are_judged_as_one_system(tmp_path: Path) -> None:
+    """A server's, and a file's; their logs and data stand apart, and the history names the host of each worker."""
+    # With a pause, for then there is no ceiling to be measured.
+    words = "--modes redis_script,sqlite --hosts 3 --shape flash-sale --seconds 2 --think-s 0.001"
+    told = judged(tmp_path, "redis", words)
+    assert "to keep hosts apart; on 3 hosts of 1 process each nothing was wrong" in told["redis_script"][1]
+    assert "to keep processes apart; in 3 processes nothing was wrong" in told["sqlite"][1]
+    place = tmp_path / "runs" / "latest" / "round-1" / "redis_script"
+    assert sorted(path.parent.name for path in place.glob("*/service.log")) == ["host-1", "host-2", "host-3"]
+    workers = {row.worker for row in load(place / "history.jsonl") if row.worker}
+    assert sorted(host_of(worker) for worker in workers) == ["1", "2", "3"]
+    page = " ".join((tmp_path / "runs" / "latest" / "report.html").read_text().split())
+    assert "came to a service on three hosts of 1 worker process each that had 10,000 tickets" in page
+
+
+@pytest.mark.parametrize(
+    ("fault", "scheme", "mode", "why"),
+    [
+        (
+            "pause",
+            "redis",
+            "redis_lock",
+            "but not through a paused holder; on 3 hosts of 1 process each, with a paused",
+        ),
+        (
+            "kill",
+            "postgresql",
+            "postgres_row_lock",
+            "also through a killed holder; on 3 hosts of 1 process each, with a k",
+        ),
+    ],
+)
+def test_the_holder_is_befallen_and_the_mode_held_to_its_claim(
+    tmp_path: Path, fault: str, scheme: str, mode: str, why: str
+) -> None:
+    """A lease without a fence is caught when its holder is paused; a lock of the server survives a killed one."""
+    words = f"--modes {mode} --hosts 3 --fault {fault} --shape flash-sale --seconds 16"
+    told = judged(tmp_path, scheme, words)
+    assert why in told[mode][1]
+    assert ("it was caught: " in told[mode][1]) == (fault == "pause")
+    (meant,) = [
+        each for each in folder.load_slice(tmp_path / "runs" / "latest" / "round-1" / mode).faults if each.mishap
+    ]
+    assert meant.met
