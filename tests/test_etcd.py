@@ -16,7 +16,7 @@ from service.catalogue import SCHEMES
 from service.commands import Buy, Cancel, Hold, Sweep, key_of
 from service.mode import Conflict, Damaged, NotWritten, Unknown
 from service.outcomes import Held, KeyReused, Sold, SoldOut, Swept
-from service.stores import etcd_cluster, etcd_line
+from service.stores import etcd_cluster, etcd_keys, etcd_line
 from service.stores.etcd_gateway import TOO_MANY, Gateway, fetch, put
 from service.stores.etcd_line import EtcdLine
 from service.stores.replay import Refused
@@ -300,6 +300,7 @@ def test_a_member_that_refuses_connections_is_passed_over(fresh_url: Callable[[s
     store.close()
     with pytest.raises(NotWritten, match=r"no member of etcd answered \(the connection was refused\)"):
         Gateway([dead, dead]).change((), [put(b"a", b"b")])
+    assert list(EtcdLine(f"etcd://{dead}/x").overdue(NOW)) == []  # the sweeper looks again, and goes on
 
 
 @pytest.mark.parametrize(
@@ -415,7 +416,7 @@ def test_an_event_that_no_longer_fits_is_refused_and_holds_up_nobody(
     """Certainly nothing is done, and it is said why; what makes it shorter goes on."""
     mode = counter.opened(name)
     orders = [sell(mode) for _ in range(5)]
-    monkeypatch.setattr(etcd_cluster, "EVENT_BYTES_MAX", 100)
+    monkeypatch.setattr(etcd_keys, "EVENT_BYTES_MAX", 100)
     with pytest.raises(NotWritten, match="lie in so many pieces that"):
         mode.execute(Cancel(orders[1].id, "default"))
     monkeypatch.undo()

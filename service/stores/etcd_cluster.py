@@ -12,8 +12,9 @@ Each transaction is well below what etcd allows (128 steps, 1.5 MiB): a sweep of
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, Sweep
 from service.mode import NotWritten, Unknown
@@ -26,7 +27,7 @@ from service.stores.lines import lines_of, order_of, used_of
 from service.stores.pages import SWEEP_TICKETS_MAX, page_of
 from service.stores.replay import Refused
 from service.stores.sealed import unseal
-from service.stores.standing import Standing, begun
+from service.stores.standing import begun
 from service.stores.tickets import runs
 from service.values import Event, Order, TicketMap
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from service.commands import Command
     from service.stores.etcd_gateway import Kept, Op
+    from service.stores.standing import Standing
 
 ADDRESS = re.compile(
     r"etcd://(?P<members>(?:HOST:[0-9]{1,5},)*HOST:[0-9]{1,5})(?:/(?P<prefix>[A-Za-z0-9._-]*))?".replace(
@@ -45,17 +47,18 @@ PREFIX = "turnstile"
 """The prefix of all keys where the address names none. It is one word: below ``a`` there is ``a/event``."""
 DEFAULT = "default", 100
 """The event that is made where there is none, and its capacity."""
-EVENT_BYTES_MAX = 1_000_000
-"""The longest value of an event's key; etcd takes no request above 1.5 MiB."""
 PAGE_KEYS = 500
 """Most keys that are fetched at once of what may be long."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seen(Page):
-    """A page as etcd had it, and what tells whether it still is so: when its event was changed last."""
+    """A page as etcd had it, for which command, and how its event stood, if there is one.
 
-    command: Command | None = None
+    ``changed`` tells whether it still is so: the revision at which the event was changed last.
+    """
+
+    command: Command
     standing: Standing | None = None
     changed: int = 0
 
@@ -109,10 +112,9 @@ class EtcdCluster:
 
         That is the very one that was seen, or how the event is now, and then nothing was written.
         """
-        command = cast("Command", seen.command)
         conditions, steps = self.steps(page, seen)
-        outcome = self.gateway.change(conditions, steps, self.sight(command))
-        return seen if outcome.held else self.seen(command, outcome.found)
+        outcome = self.gateway.change(conditions, steps, self.sight(seen.command))
+        return seen if outcome.held else self.seen(seen.command, outcome.found)
 
     def sight(self, command: Command) -> list[Op]:
         """Return the steps that find a command's page."""
@@ -139,8 +141,10 @@ class EtcdCluster:
         named = known[0] if known and isinstance(command, Confirm | Cancel) else None
         page = page_of(command, standing, named, used_of(unseal(used[0].value)) if used else None)
         return Seen(
-            *(page.event, page.order, page.used, page.free, page.holds, page.highest, ()),
-            *(command, standing, event[0].changed),
+            *(page.event, page.order, page.used, page.free, page.holds, page.highest),
+            command=command,
+            standing=standing,
+            changed=event[0].changed,
         )
 
     def steps(self, page: Page, seen: Seen) -> tuple[list[Op], list[Op]]:
@@ -148,12 +152,13 @@ class EtcdCluster:
 
         Raises ``NotWritten``, and ``Damaged`` when the page does not follow from the other.
         """
+        standing = seen.standing
         assert page.event is not None  # noqa: S101  # nothing is written to an event that is not there
+        assert standing is not None  # noqa: S101  # as above
         name = page.event.name
         lines = lines_of(page).splitlines(keepends=True)
         written: dict[bytes, bytes] = {}
         ended: list[bytes] = []
-        standing = cast("Standing", seen.standing)
         for change, line in zip(page.changes, lines, strict=False):
             standing.change(change)
             if isinstance(change, Order):
@@ -167,7 +172,7 @@ class EtcdCluster:
         if page.used:
             written[self.keys.used(page.used.key)] = lines[-1]
         # Also when nothing has changed but an answer is kept: else two commands with one key would both find it unused.
-        written[self.keys.event(name)] = _fitting(line_of(standing))
+        written[self.keys.event(name)] = line_of(standing)
         # Several that end in one write are those that end first: there is no other between them. A step for each would
         # be too many for one transaction.
         gone = [delete(min(ended), max(ended) + b"\0")] if ended else []
@@ -202,6 +207,10 @@ class EtcdCluster:
         return [kept.key.decode().rpartition("/")[2] for kept in events]
 
     def overdue(self, now: float) -> Iterator[tuple[str, float]]:
+        with suppress(NotWritten):  # nobody answers: it is looked for again soon
+            yield from self._overdue(now)
+
+    def _overdue(self, now: float) -> Iterator[tuple[str, float]]:
         start, end = self.keys.all_holds()
         while True:
             (holds,) = self.gateway.look(fetch(start, end, limit=PAGE_KEYS, keys_only=True)).found
@@ -229,13 +238,3 @@ class EtcdCluster:
             if len(writes) < PAGE_KEYS:
                 return
             start = writes[-1].key + b"\0"
-
-
-def _fitting(value: bytes) -> bytes:
-    """Return a value that etcd takes. Raises ``NotWritten``."""
-    if len(value) > EVENT_BYTES_MAX:
-        raise NotWritten(
-            f"the event's free tickets lie in so many pieces that {len(value)} bytes are needed to list them, and etcd "
-            f"is given {EVENT_BYTES_MAX} at most, so nothing was done"
-        )
-    return value

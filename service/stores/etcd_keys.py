@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from service.mode import NotWritten
 from service.stores.journal import opening
 from service.stores.numbers import Free
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = b"1"
 """What ``format`` says under a prefix whose keys are as above."""
+EVENT_BYTES_MAX = 1_000_000
+"""The longest value of an event's key; etcd takes no request above 1.5 MiB."""
 
 
 class Keys:
@@ -85,9 +88,18 @@ class Keys:
 
 
 def line_of(standing: Standing) -> bytes:
-    """Return what an event's key holds: the first line of a journal that would go on from here."""
+    """Return what an event's key holds: the first line of a journal that would go on from here.
+
+    Raises ``NotWritten`` if etcd would not take it.
+    """
     event, free = standing.event, standing.free
     given, returned = free.given, free.runs()
     while returned and returned[-1][1] == given:  # else tickets that all came back would stay listed one by one
         given = returned.pop()[0] - 1
-    return opening(event, Free(event.capacity, given, returned), event.version)
+    line = opening(event, Free(event.capacity, given, returned), event.version)
+    if len(line) > EVENT_BYTES_MAX:
+        raise NotWritten(
+            f"the event's free tickets lie in so many pieces that {len(line)} bytes are needed to list them, and etcd is "
+            f"given {EVENT_BYTES_MAX} at most, so nothing was done"
+        )
+    return line

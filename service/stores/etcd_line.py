@@ -125,7 +125,7 @@ class EtcdLine(EtcdCluster):
             raise NotWritten(f"{error}, but that was to stand in line, so nothing was done") from error
         place = Place(key, lease, outcome.revision)
         if not outcome.held:
-            return Turn(self, place, Seen(None), over=True), ()
+            return Turn(self, place, Seen(None, command=command), over=True), ()
         ahead, *found = outcome.found
         return Turn(self, place, self.seen(command, found)), ahead
 
@@ -170,7 +170,7 @@ class EtcdLine(EtcdCluster):
             return self._lease
 
     def _let_go(self, lease: int) -> None:
-        """Keep a lease no longer: the next turn takes another."""
+        """Keep a lease no longer: the next turn takes another. Who stands in line under it has until it ends."""
         with self._leasing:
             if self._lease == lease:
                 self._lease = 0
