@@ -99,7 +99,7 @@ def line_of(standing: Standing) -> bytes:
     line = opening(event, Free(event.capacity, given, returned), event.version)
     if len(line) > EVENT_BYTES_MAX:
         raise NotWritten(
-            f"the event's free tickets lie in so many pieces that {len(line)} bytes are needed to list them, and etcd is "
-            f"given {EVENT_BYTES_MAX} at most, so nothing was done"
+            f"the event's free tickets lie in so many pieces that {len(line)} bytes are needed to list them, and etcd "
+            f"is given {EVENT_BYTES_MAX} at most, so nothing was done"
         )
     return line
