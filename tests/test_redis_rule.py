@@ -6,29 +6,45 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import redis
 from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 
+from loadtest.servers import redis as servers
+from loadtest.servers.process import Missing
 from service import rules
-from service.commands import KEY_S, Buy, Cancel, Command, Hold, Resize, Sweep, key_of
+from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep, key_of
 from service.outcomes import Sold
 from service.stores.keyspace import Keyspace
 from service.values import Event, order_id
 from tests.counter import NOW
+from tests.databases import missing
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from service.outcomes import Reply
 
-EXAMPLES = 150
+EXAMPLES = 100
 WAIT_S = 30.0
 KEYS = st.sampled_from([None, "a", "b"])
 SWEEPS = st.builds(Sweep, st.just(EVENT), KEYS)
 SCRIPTS = st.lists(st.one_of(STEPS, STEPS, STEPS, SWEEPS), min_size=10, max_size=60)
 GROUPS = st.lists(st.integers(1, 6), min_size=60, max_size=60)
+
+
+@pytest.fixture(scope="module")
+def fresh_url() -> Iterator[Callable[[str], str]]:
+    """As everywhere, but on a server of one's own that need not wait for the disk."""
+    number = itertools.count(1)
+    try:
+        with servers.running() as server:
+            server.ask("CONFIG SET appendfsync no")
+            yield lambda _: server.url(f"tickets-{next(number)}")
+    except Missing as error:
+        missing(error)
 
 
 class Two:
@@ -131,7 +147,41 @@ def test_the_lowest_tickets_are_sold_first_over_any_distance(fresh_url: Callable
     steps += [Buy(order_id(EVENT, f"{n:024x}"), EVENT, 100, partial=True) for n in range(2000, 2040)]
     steps += [Resize(EVENT, 20_000), Buy(order_id(EVENT, "f" * 24), EVENT, 100)]
     for late, step in enumerate(steps):
-        now = NOW + late / 100
+        now = NOW + late / 20
+        assert both.lua.decide([step], now) == [both.by_python(step, now)]
+    assert both.kept(both.prefixes[0]) == both.kept(both.prefixes[1])
+    both.close()
+
+
+A, B = (order_id(EVENT, letter * 24) for letter in "ab")
+HELD, SOLD = Hold(A, EVENT, 2, ttl_s=2.0), Buy(A, EVENT, 2)
+BEFORE: dict[str, list[Command]] = {
+    "unknown": [Sweep(EVENT), Sweep(EVENT)],
+    "held": [HELD, Sweep(EVENT)],
+    "sold": [SOLD, Sweep(EVENT)],
+    "confirmed": [HELD, Confirm(A, EVENT)],
+    "cancelled": [SOLD, Cancel(A, EVENT)],
+    "held and cancelled": [HELD, Cancel(A, EVENT)],
+}
+
+
+@pytest.mark.parametrize("late_s", [1.75, 2.0])
+@pytest.mark.parametrize("kind", [Confirm, Cancel])
+@pytest.mark.parametrize("before", BEFORE)
+def test_whatever_became_of_an_order_it_is_confirmed_and_cancelled_alike(
+    fresh_url: Callable[[str], str], before: str, kind: type[Confirm | Cancel], late_s: float
+) -> None:
+    """In time, and at the moment when it is over; with a key, again with it, with it for another order, and without."""
+    both = Two(fresh_url, 5)
+    keys = [key_of(EVENT, letter) for letter in "kl"]
+    asked = [
+        kind(A, EVENT, keys[0]),
+        kind(A, EVENT, keys[0]),
+        kind(B, EVENT, keys[0]),
+        kind(A, EVENT, keys[1]),
+        kind(A, EVENT),
+    ]
+    for step, now in [*((step, NOW) for step in BEFORE[before]), *((step, NOW + late_s) for step in asked)]:
         assert both.lua.decide([step], now) == [both.by_python(step, now)]
     assert both.kept(both.prefixes[0]) == both.kept(both.prefixes[1])
     both.close()
