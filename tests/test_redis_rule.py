@@ -18,6 +18,7 @@ from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize,
 from service.outcomes import Sold
 from service.stores.keyspace import Keyspace
 from service.values import Event, order_id
+from tests.box_office import BoxOffice
 from tests.counter import NOW
 from tests.databases import missing
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
@@ -109,9 +110,9 @@ def test_lua_and_python_give_the_same_replies_and_keep_the_same(
     fresh_url: Callable[[str], str], capacity: int, script: list[Step], groups: list[int]
 ) -> None:
     """Every command, with and without a key, repeated, in time and too late; one by one, and many in one call. Then
-    every key of one event is what it is of the other.
+    every key of one event is what it is of the other, and what the box office has, who knows neither.
     """
-    both = Two(fresh_url, capacity)
+    both, office = Two(fresh_url, capacity), BoxOffice(EVENT, capacity)
     now, batch = NOW, list[Command]()
     sizes = iter(groups)
     for step in [*commands(script, itertools.count()), Wait(0.5)]:
@@ -119,21 +120,19 @@ def test_lua_and_python_give_the_same_replies_and_keep_the_same(
             batch.append(step)
         if batch and (isinstance(step, Wait) or len(batch) >= next(sizes)):
             replies = [both.by_python(command, now) for command in batch]
-            assert both.lua.decide(batch, now) == replies
+            assert both.lua.decide(batch, now) == replies == [office.do(command, now) for command in batch]
             for reply in replies:
                 event(type(reply).__name__)
             batch.clear()
         now += step.seconds if isinstance(step, Wait) else 0
-    python, lua = map(both.kept, both.prefixes)
-    assert python == lua
+    assert both.lua.tickets(EVENT, 1, CAPACITY_MAX) == office.tickets()
+    assert both.kept(both.prefixes[0]) == both.kept(both.prefixes[1])
     both.close()
 
 
 def test_the_lowest_tickets_are_sold_first_over_any_distance(fresh_url: Callable[[str], str]) -> None:
-    """What came back is sold before what was never sold, also where a call of the server ends: beyond 100 holds, and
-    beyond 4096 tickets.
-    """
-    both = Two(fresh_url, 10_000)
+    """What came back is sold before what was never sold, also over many holds, and where a piece ends."""
+    both, office = Two(fresh_url, 10_000), BoxOffice(EVENT, 10_000)
     held = [Hold(order_id(EVENT, f"{n:024x}"), EVENT, 1, ttl_s=1.0 + n % 7) for n in range(250)]
     bought = [Buy(order_id(EVENT, f"{n:024x}"), EVENT, 100) for n in range(1000, 1090)]
     steps: list[Command] = [*held, *bought, *[Cancel(order.order, EVENT) for order in bought[:80:3]]]
@@ -148,7 +147,8 @@ def test_the_lowest_tickets_are_sold_first_over_any_distance(fresh_url: Callable
     steps += [Resize(EVENT, 20_000), Buy(order_id(EVENT, "f" * 24), EVENT, 100)]
     for late, step in enumerate(steps):
         now = NOW + late / 20
-        assert both.lua.decide([step], now) == [both.by_python(step, now)]
+        assert both.lua.decide([step], now) == [both.by_python(step, now)] == [office.do(step, now)]
+    assert both.lua.tickets(EVENT, 1, 20_000) == office.tickets()
     assert both.kept(both.prefixes[0]) == both.kept(both.prefixes[1])
     both.close()
 

@@ -18,7 +18,7 @@ local RETURNED, TICKETS, ORDERS = ROOT .. ':returned', ROOT .. ':tickets', ROOT 
 local HOLDS, CHANGES, KEY = ROOT .. ':holds', ROOT .. ':changes', ROOT .. ':key:'
 -- How long a key is kept: an hour longer than it counts, for the clocks of hosts differ, and the rule looks by itself.
 local KEPT_S = 25 * 3600
-local PIECE = 100
+local PIECE = 4096
 
 local function event_now()
   local said = redis.call('HMGET', ROOT, 'capacity', 'count', 'version', 'given')
@@ -49,22 +49,18 @@ local function lowest(event, quantity)
   return tickets
 end
 
--- The live holds that end first: enough of them for so many tickets, or all.
+-- The live holds that end first: enough of them for so many tickets, or all. Each has a ticket at least.
 local function first_to_end(tickets)
-  local found, start = {}, 0
-  while tickets > 0 do
-    local ids = redis.call('ZRANGE', HOLDS, start, start + PIECE - 1)
-    for _, id in ipairs(ids) do
-      if tickets > 0 then
-        local hold = order_now(id)
-        found[#found + 1] = hold
-        tickets = tickets - hold.quantity
-      end
+  local found = {}
+  if tickets <= 0 then
+    return found
+  end
+  for _, id in ipairs(redis.call('ZRANGE', HOLDS, 0, tickets - 1)) do
+    if tickets > 0 then
+      local hold = order_now(id)
+      found[#found + 1] = hold
+      tickets = tickets - hold.quantity
     end
-    if #ids < PIECE then
-      break
-    end
-    start = start + PIECE
   end
   return found
 end
@@ -79,7 +75,7 @@ local function highest(event, holds)
   end
   local last = event.given
   while last > 0 do
-    local first = math.max(last - 4095, 1)
+    local first = math.max(last - PIECE + 1, 1)
     local letters = redis.call('GETRANGE', TICKETS, first - 1, last - 1)
     for ticket = last, first, -1 do
       local letter = letters:sub(ticket - first + 1, ticket - first + 1)
