@@ -1,6 +1,8 @@
 # make demo: the comparison.  make test: everything.  make serve: the service.  Each sets up what is missing.
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that test at once: twice as many as the processors of CI, for tests wait half of their time.
+TESTERS ?= 4
 
 .PHONY: help setup demo test bench serve lock docs clean
 
@@ -29,7 +31,7 @@ demo: setup
 	@$(BIN)/python -m loadtest compare --shape blog --workers 4
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(TESTERS)
 
 bench: setup
 	@$(BIN)/python bench/check_million.py

@@ -13,12 +13,15 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from loadtest import serve
+from tests import ports
 from tests.counter import Counter
 from tests.databases import Databases
 
 # A deadline for a test case is a timed assertion, which a busy machine fails.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+serve.PORTS = ports.of_this_process()
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,24 @@
+"""Ports for services of tests that run side by side: each process that tests has its own.
+
+From a shared range another process might take a port between the look at it and its use, or while a service that was
+killed is started again.
+"""
+
+from __future__ import annotations
+
+import os
+
+PORTS = range(10_000, 20_000)
+"""Those above are taken by load tests that are run as programs."""
+
+
+def of_this_process() -> range:
+    """Return the ports that this process may use: all, where no other runs tests."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return share(int(number), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def share(number: int, processes: int) -> range:
+    """Return the ports of one of so many processes."""
+    each = len(PORTS) // processes
+    return PORTS[number * each : (number + 1) * each]

@@ -1,0 +1,21 @@
+"""The ports of tests that run side by side."""
+
+from __future__ import annotations
+
+from loadtest import serve
+from tests import ports
+
+
+def test_no_port_belongs_to_two_processes() -> None:
+    """However many test; each has enough of them, and none is one of a load test that is run as a program."""
+    program = set(range(20_000, 32_000))
+    for processes in range(1, 17):
+        shares = [ports.share(number, processes) for number in range(processes)]
+        assert sum(map(len, shares)) == len(program.union(*shares)) - len(program)
+        assert min(map(len, shares)) > serve.PORT_TRIES
+
+
+def test_services_take_the_ports_of_their_process() -> None:
+    """Of this one, wherever it was started."""
+    assert ports.of_this_process() == serve.PORTS
+    assert serve.free_port() in ports.of_this_process()
