@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from loadtest import serve
 from tests import ports
 from tests.counter import Counter
 from tests.databases import Databases
+from tests.waiting import PATIENCE_S
 
 # A deadline for a test case is a timed assertion, which a busy machine fails.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
+expect.set_options(timeout=1000 * PATIENCE_S)  # as above
 
 serve.PORTS = ports.of_this_process()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import deque
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -11,7 +12,7 @@ import requests
 
 from loadtest import serve
 from service.flock import flock
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ BODY = b'{"quantity": 1}'
 HEAD = b"POST /buy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BUY = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 CLIENTS = 20
+STILL = 50
 
 
 class Client:
@@ -86,6 +88,18 @@ def held(place: Path) -> Iterator[None]:
 def look(url: str) -> dict[str, int]:
     found: dict[str, int] = requests.get(f"{url}/tickets", timeout=PATIENCE_S).json()
     return found
+
+
+def settled(url: str) -> int:
+    """Return the version at which an event stands, when it has stood there for ``STILL`` looks."""
+    versions: deque[int] = deque(maxlen=STILL)
+
+    def still() -> bool:
+        versions.append(look(url)["version"])
+        return len(versions) == STILL and len(set(versions)) == 1
+
+    until(still)
+    return versions[-1]
 
 
 def clients(stack: ExitStack, url: str, number: int = CLIENTS) -> list[Client]:

@@ -13,6 +13,7 @@ import pytest
 
 from service.api.openapi import OPERATIONS
 from tests.counter import ON_FILES
+from tests.waiting import PROGRAM_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +24,6 @@ TESTS = Path(__file__).parent
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 EXAMPLES = 10
 """Most examples an operation, in each of its phases."""
-PATIENCE_S = 100
 TICKETS = 150
 """Enough for some phases, and too few for all: what is sold out is asked for too."""
 
@@ -36,7 +36,7 @@ def test_schemathesis_finds_nothing(served: Callable[..., Service], tmp_path: Pa
     command += ["--header", f"Authorization: Bearer {service.token}", "--max-examples", str(EXAMPLES), "--seed", "1"]
     environment = os.environ | {"SCHEMATHESIS_HOOKS": str(TESTS / "fuzzing.py")}
     ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PROGRAM_S, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     asked = len(OPERATIONS)  # the one of the harness comes to it, and the one that sends the document is left out

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.waiting import PROGRAM_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,7 +28,7 @@ def loadtest(runs: Path, *words: str, **environment: str) -> subprocess.Complete
         env=os.environ | {"COLUMNS": "80"} | environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=PROGRAM_S,
         check=False,
     )
 

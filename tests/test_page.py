@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.waiting import PROGRAM_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -31,7 +33,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["compare", "--shape", "flash-sale", "--seconds", "0.5", "--repeat", "2", "--workers", "2", "--quiet"]
     words += ["--modes", "no_lock,file_lock"]
     ended = subprocess.run(
-        [sys.executable, "-m", "loadtest", *words], cwd=here, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-m", "loadtest", *words],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        timeout=PROGRAM_S,
+        check=False,
     )
     (place,) = (path for path in (here / "runs").iterdir() if not path.is_symlink())
     (place / "printed.txt").write_text(ended.stdout + ended.stderr)
@@ -146,7 +153,7 @@ def test_hostile_words_and_faults_are_shown_and_do_nothing(run: Path, browser: B
     (place / "round-1/file_lock/faults.json").write_text(json.dumps([fault]))
     ended = subprocess.run(
         [sys.executable, "-m", "loadtest", "check", place, "--require", "gone:ratio>0.0001"],
-        capture_output=True, text=True, timeout=100, check=False,
+        capture_output=True, text=True, timeout=PROGRAM_S, check=False,
     )  # fmt: skip
     assert ended.returncode == 2, ended.stdout + ended.stderr
     with opened(browser, place / "report.html") as page:

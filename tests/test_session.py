@@ -15,6 +15,7 @@ import requests
 
 from loadtest import compare, serve
 from tests.processes import alive_in
+from tests.waiting import PROGRAM_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from loadtest.serve import Service
 
-PATIENCE_S = 60.0
 QUICK = ("--shape", "flash-sale", "--seconds", "1", "--workers", "2", "--clients", "8", "--processes", "2")
 
 
@@ -34,7 +34,7 @@ def loadtest(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"COLUMNS": "80"},
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=PROGRAM_S,
         check=False,
     )
 
@@ -275,13 +275,13 @@ def test_an_interrupted_run_stops_its_service_and_keeps_what_it_recorded(tmp_pat
         preexec_fn=hear,  # noqa: PLW1509  # no thread of the tests runs meanwhile
     )
     second = tmp_path / "runs" / "latest" / "round-1" / "file_lock"
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PROGRAM_S
     while not any(path.stat().st_size for path in second.glob("history-*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     time.sleep(0.1)
     process.send_signal(number)
-    told, _ = process.communicate(timeout=PATIENCE_S)
+    told, _ = process.communicate(timeout=PROGRAM_S)
     assert process.returncode == 2, told
     assert "interrupted: the service was stopped; what was recorded is in runs/2" in told
     assert "Traceback" not in told
@@ -299,7 +299,7 @@ def test_who_stops_listening_is_no_verdict(tmp_path: Path) -> None:
     """``| head`` must not look like a broken word."""
     command = f"{sys.executable} -m loadtest compare --modes file_lock,no_lock | head -n 1; exit ${{PIPESTATUS[0]}}"
     ended = subprocess.run(
-        ["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        ["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=PROGRAM_S, check=False
     )
     assert ended.returncode in {0, 2}, ended.stderr
     assert "Traceback" not in ended.stderr
@@ -316,12 +316,12 @@ def test_a_service_that_dies_amid_a_run_is_told_with_what_was_seen(tmp_path: Pat
         text=True,
     )
     first = tmp_path / "runs" / "latest" / "round-1" / "file_lock"
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + PROGRAM_S
     while not any(path.stat().st_size for path in first.glob("history-*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.02)
     service = [int(each.split()[0]) for each in alive_in(tmp_path) if " -m service " in each]
     os.killpg(os.getpgid(service[0]), signal.SIGKILL)
-    told, _ = process.communicate(timeout=PATIENCE_S)
+    told, _ = process.communicate(timeout=PROGRAM_S)
     assert process.returncode == 2, told
     assert "could not tell (round-1/file_lock: the service ended with -9 in the middle; its log is " in told
     assert told.splitlines()[-1].startswith("report: ")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from service.producer import Producer
 
 PATIENCE_S = 20.0
+PROGRAM_S = 250.0
+"""How long a program may take, beside three other tests: a load test alone takes half a minute."""
 
 
 def taken(path: Path) -> int:
