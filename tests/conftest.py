@@ -50,8 +50,9 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
 
 @pytest.fixture(scope="session")
 def fresh_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """The address of a fresh, empty database, by an engine's scheme."""
-    databases = Databases(tmp_path_factory.mktemp("databases"))
+    """The address of a fresh, empty database, by an engine's scheme. All who test side by side share the engines."""
+    own = tmp_path_factory.getbasetemp()
+    databases = Databases(own.parent if ports.SIDE_BY_SIDE else own)
     yield databases.fresh
     databases.close()
 

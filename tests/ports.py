@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 
+SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
+"""This process is one of several that run tests at once."""
+
 PORTS = range(10_000, 20_000)
-"""Those above are taken by load tests that are run as programs."""
+"""Those above are taken by load tests and servers that are run as programs."""
 
 
 def of_this_process() -> range:
