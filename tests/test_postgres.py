@@ -31,9 +31,9 @@ from service.stores.replay import Refused
 from service.values import Event
 from tests.counter import EngineCounter, buying, decide_now, look, sell
 from tests.crowd import Crowd
-from tests.cutting import Wire
 from tests.databases import missing
 from tests.processes import state
+from tests.proxy import Proxy, proxied
 from tests.test_relational import say
 from tests.waiting import until
 
@@ -84,10 +84,10 @@ def counter(database: str) -> Iterator[EngineCounter]:
 
 
 @pytest.fixture
-def wired(counter: EngineCounter, server: Server) -> Iterator[tuple[EngineCounter, Wire]]:
+def wired(counter: EngineCounter, server: Server) -> Iterator[tuple[EngineCounter, Proxy]]:
     """A counter with ten tickets that reaches its database by a wire."""
     counter.opened(MODES[0])
-    with Wire(server.port) as wire:
+    with proxied(server.port) as wire:
         made = EngineCounter(counter.url.replace(f":{server.port}/", f":{wire.port}/"))
         yield made, wire
         made.close()
@@ -110,42 +110,46 @@ def once(action: Callable[[], object]) -> Decide:
     return decide
 
 
+def lose_replies(wire: Proxy) -> None:
+    """Let what is said arrive, and the connection end when the reply is there."""
+    wire.state = "cut after"
+
+
 @each_mode
 def test_a_reply_to_the_commit_that_is_lost_is_unknown_and_the_key_resolves_it(
-    wired: tuple[EngineCounter, Wire], name: str
+    wired: tuple[EngineCounter, Proxy], name: str
 ) -> None:
     """The server has committed and nobody hears of it: ``Unknown``, no refusal. The same again gives the answer."""
     counter, wire = wired
-    mode = counter.opened(name, once(wire.swallow))
+    mode = counter.opened(name, once(lambda: lose_replies(wire)))
     order = keyed("lost")
     with pytest.raises(Unknown, match="ended while the order was committed"):
         mode.execute(order)
-    assert wire.swallowed.is_set()
-    wire.heal()
+    wire.state = "open"
     reply = mode.execute(replace(order, order=buying().order))
     assert isinstance(reply, Sold)
     assert (reply.order.id, reply.order.tickets) == (order.order, (1, 2))
     assert look(mode) == Event("default", 10, 8, 1)
 
 
-def test_a_purchase_without_a_key_is_found_by_its_order(wired: tuple[EngineCounter, Wire]) -> None:
+def test_a_purchase_without_a_key_is_found_by_its_order(wired: tuple[EngineCounter, Proxy]) -> None:
     """The conditional UPDATE too is unknown when its reply is lost: it was done."""
     counter, wire = wired
-    mode = counter.opened("postgres_conditional", once(wire.swallow))
+    mode = counter.opened("postgres_conditional", once(lambda: lose_replies(wire)))
     order = buying(2)
     with pytest.raises(Unknown):
         mode.execute(order)
-    wire.heal()
+    wire.state = "open"
     assert not isinstance(mode.store.find(order.order), NoSuchOrder)
 
 
 @each_holding_mode
 def test_a_connection_that_ends_before_the_commit_is_sent_did_nothing(
-    wired: tuple[EngineCounter, Wire], name: str
+    wired: tuple[EngineCounter, Proxy], name: str
 ) -> None:
     """Cut while the order is decided: certainly not done, and the next order finds the lock free."""
     counter, wire = wired
-    mode = counter.opened(name, once(wire.cut))
+    mode = counter.opened(name, once(wire.drop))
     with pytest.raises(NotWritten, match="so nothing was done"):
         mode.execute(buying(2))
     assert sell(mode).tickets == (1,)
@@ -182,8 +186,8 @@ def test_a_statement_that_takes_too_long_is_ended_and_did_nothing(
     mode = counter.opened(name, wait_s=SHORT_S)
     say(
         counter.url,
-        "CREATE FUNCTION public.sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); END'; "
-        "CREATE TRIGGER slow BEFORE INSERT ON turnstile.changes FOR EACH ROW EXECUTE FUNCTION public.sleep()",
+        "CREATE FUNCTION turnstile.sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); END'; "
+        "CREATE TRIGGER slow BEFORE INSERT ON turnstile.changes FOR EACH ROW EXECUTE FUNCTION turnstile.sleep()",
     )
     with pytest.raises(NotWritten, match=r"statement timeout.*, so nothing was done"):
         mode.execute(buying())
