@@ -1,15 +1,15 @@
 """``BEGIN IMMEDIATE``, once for every order that is waiting.
 
-How it keeps others out: SQLite lets one transaction write at a time. It does not queue the others: they sleep and try
-again, and a busy worker starves them. So workers first take turns at a file lock, asleep in the kernel (``flock.py``),
-and the orders of a worker wait in a queue of which one thread takes all that wait (``committer.py``): one transaction
-and one fsync for them. How far that reaches: all processes of this machine that use this file.
+How it keeps others out: SQLite lets one transaction write at a time, but who waits for it sleeps and tries again, and
+may starve. So workers take turns at a file lock first (``flock.py``), and a thread of each takes inside all orders that
+wait in its queue (``committer.py``): one fsync for them. How far that reaches: all processes that use this file.
 What it leaves undone: one who is slow, or paused, holds up all events.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.committer import Committer
@@ -53,7 +53,7 @@ class SqliteTransaction:
 
     @contextmanager
     def _turn(self, *, wait: bool) -> Iterator[None]:
-        with flock(self.store.path.with_suffix(".flock"), wait=wait), self.store.transaction():
+        with flock(Path(f"{self.store.path}.flock"), wait=wait), self.store.transaction():
             yield
 
     def _inside(self, commands: Sequence[Command]) -> list[Reply]:
