@@ -1,15 +1,13 @@
 """``BEGIN IMMEDIATE``, once for every order that is waiting.
 
-How it keeps others out: SQLite lets one transaction write at a time, but who waits for it sleeps and tries again, and
-may starve. So workers take turns at a file lock first (``flock.py``), and a thread of each takes inside all orders that
-wait in its queue (``committer.py``): one fsync for them. How far that reaches: all processes that use this file.
-What it leaves undone: one who is slow, or paused, holds up all events.
+How it keeps others out: SQLite lets one transaction write at a time, and lets the others starve. So workers take turns
+at a file lock first (``flock.py``), and one thread takes all orders that wait in a worker (``committer.py``) inside.
+How far that reaches: all processes that use this file. What it leaves undone: one who is slow holds up all events.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.committer import Committer
@@ -53,7 +51,7 @@ class SqliteTransaction:
 
     @contextmanager
     def _turn(self, *, wait: bool) -> Iterator[None]:
-        with flock(Path(f"{self.store.path}.flock"), wait=wait), self.store.transaction():
+        with flock(self.store.lock, wait=wait), self.store.transaction():
             yield
 
     def _inside(self, commands: Sequence[Command]) -> list[Reply]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.mode import Busy, NotWritten, Unknown
@@ -22,7 +23,6 @@ from service.values import Event, Order, TicketMap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from service.commands import Command
     from service.rules import Page
@@ -41,6 +41,8 @@ class Sqlite:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lock = Path(f"{path}.flock")
+        """The file for those who want to wait for their turn to write, rather than try."""
         self._here = threading.local()
         self._connections: list[sqlite3.Connection] = []
 
