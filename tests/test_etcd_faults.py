@@ -44,22 +44,40 @@ def archipelago() -> Iterator[Island]:
 
 
 @each_mode
-def test_members_are_killed(tmp_path: Path, cluster: etcd.Etcd, mode: str) -> None:
-    """The leader: everybody is served again by those who are left, under another. Then all, as by a loss of power:
-    everybody is served again when they are back. Nothing is lost or sold twice.
+def test_members_are_paused_and_killed(tmp_path: Path, cluster: etcd.Etcd, mode: str) -> None:
+    """The leader is stopped (as if it were cut off, and it takes no root), and goes on; the leader is killed; all are
+    killed, as by a loss of power. Each time everybody is served again, under another leader while one is away. Nothing
+    is lost or sold twice.
     """
     with selling(tmp_path, [cluster.url(mode)] * 2, mode) as hosts:
         open_doors(hosts)
-        until(lambda: cluster.leader() is not None)
-        killed = cluster.leader()
-        assert killed is not None
+        paused = leader_of(cluster)
+        paused.pause()
+        served_again(hosts)
+        assert paused.process.pid != leader_of(cluster).process.pid
+        paused.resume()
+        served_again(hosts)
+        killed = leader_of(cluster)
         killed.kill()
         served_again(hosts)
-        assert cluster.leader() not in {None, killed}
+        assert killed.process.pid != leader_of(cluster).process.pid
         cluster.kill()
         cluster.start()
         served_again(hosts)
         assert judged(tmp_path, hosts) == []
+
+
+def leader_of(cluster: etcd.Etcd) -> etcd.Node:
+    """Return the member that leads, when there is one."""
+    found: list[etcd.Node] = []
+
+    def leads() -> bool:
+        leader = cluster.leader()
+        found[:] = [leader] if leader else []
+        return bool(found)
+
+    until(leads)
+    return found[0]
 
 
 @each_mode
