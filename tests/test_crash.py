@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import random
 import time
+from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from service.mode import Unknown
 from service.outcomes import Sold
 from service.stores.sealed import unseal
 from tests.counter import ON_FILES, Counter, buying
+from tests.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -56,22 +58,25 @@ def heard(pipe: Connection) -> list[Order]:
     return orders
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", survivors)
 def test_killed_at_random_moments(counter: Counter, name: str) -> None:
-    """200 rounds: one worker, or a process beside them, is killed at a random moment, all others after another, and the
-    store is opened again. Recovery itself refuses a journal in which a version or a ticket comes twice.
+    """200 rounds, in half of them once somebody has sold: one worker, or a process beside them, is killed at a random
+    moment, all others after another, and the store is opened again. Recovery itself refuses a journal in which a
+    version or a ticket comes twice.
     """
     (counter.directory / "default.json").write_text(f'{{"count": {CAPACITY}}}')
     chance = random.Random(name)
     acknowledged: list[Order] = []
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         mode = counter.build(name)
         pipes = [FORK.Pipe(duplex=False) for _ in range(WORKERS)]
         workers = [FORK.Process(target=be_worker, args=(mode, told)) for _, told in pipes]
         for worker, (_, told) in zip(workers, pipes, strict=True):
             worker.start()
             told.close()
+        if number % 2:  # else a busy machine might let nobody sell before a kill, in any round
+            assert wait([pipe for pipe, _ in pipes], PATIENCE_S)
         time.sleep(chance.uniform(0, LONGEST_S))
         chance.choice([workers[0].kill, *counter.killers()])()
         counter.keep()
@@ -86,5 +91,5 @@ def test_killed_at_random_moments(counter: Counter, name: str) -> None:
     counter.build(name)
     lines = (counter.directory / "default.jsonl").read_bytes().splitlines(keepends=True)[1:]
     recorded = {line["order"]: (line["version"], tuple(line["tickets"])) for line in map(unseal, lines)}
-    assert len(acknowledged) > ROUNDS
+    assert len(acknowledged) >= ROUNDS // 2
     assert [order for order in acknowledged if recorded.get(order.id) != (order.version, order.tickets)] == []
