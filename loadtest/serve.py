@@ -146,6 +146,8 @@ def _wait_until_ready(started: Service) -> None:
     deadline = time.monotonic() + READY_S
     with requests.Session() as session:
         session.trust_env = False
+        # Else it stays open after the session too, while an error of an earlier try refers to it, and a stop waits 2 s.
+        session.headers["Connection"] = "close"
         while time.monotonic() < deadline:
             if started.process.poll() is not None:
                 lines = started.log.read_text(errors="replace").strip().splitlines()

@@ -35,6 +35,12 @@ def listening(port: int) -> Path:
     return Path(f"socket:[{inode}]")
 
 
+def connected(port: int) -> int:
+    """Return how many connections to ``port`` are open at both ends."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "01" for row in rows)
+
+
 def holds(pid: int, link: Path) -> bool:
     """Say whether a process has a file or a socket open."""
     with contextlib.suppress(OSError):  # it may have ended meanwhile

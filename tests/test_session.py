@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import pytest
 import requests
 
 from loadtest import compare, serve
-from tests.processes import alive_in
+from tests.processes import alive_in, connected
 from tests.waiting import PROGRAM_S
 
 if TYPE_CHECKING:
@@ -340,3 +341,14 @@ def test_a_service_that_does_not_start_says_why(tmp_path: Path) -> None:
     ):
         pass
     assert alive_in(tmp_path) == []
+
+
+def test_who_waits_until_a_service_is_ready_leaves_no_connection_open(tmp_path: Path) -> None:
+    """However often it tried before: the service would wait for it when it stops."""
+    (tmp_path / "data").mkdir()
+    gc.disable()  # else it might end by chance what a failed try has kept
+    try:
+        with serve.service(tmp_path, {"mode": "file_lock", "workers": 1}) as started:
+            assert connected(int(started.url.rpartition(":")[2])) == 0
+    finally:
+        gc.enable()
