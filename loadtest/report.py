@@ -46,6 +46,8 @@ DETAILS = (
 """The second table: latencies in the tail, where the time of the middle order went, the share of the time in which
 somebody waited and nobody was inside, Jain's index over clients and workers, and processor time."""
 
+MODE_COLUMNS_MAX = 13
+
 STYLES = {"as claimed": "green", "broke its word": "bold red", "could not tell": "yellow"}
 
 
@@ -77,8 +79,8 @@ def table(results: Sequence[Result], title: str) -> Table:
         # A header takes a line a word, so that the whole table fits into 80 columns.
         shown.add_column(name.replace(" ", "\n"), justify="left" if left else "right", no_wrap=name != "verdict")
     for result in results:
-        *cells, word = row(result)
-        shown.add_row(*cells, f"[{STYLES[word]}]{word}[/]")
+        name, *cells, word = row(result)
+        shown.add_row(_narrow(name), *cells, f"[{STYLES[word]}]{word}[/]")
     return shown
 
 
@@ -89,8 +91,13 @@ def details(results: Sequence[Result]) -> Table:
         shown.add_column(name.replace(" ", "\n"), justify="left" if name == "mode" else "right", no_wrap=True)
     for result in results:
         if result.measured is not None:
-            shown.add_row(result.mode, *_detail_cells(result.measured))
+            shown.add_row(_narrow(result.mode), *_detail_cells(result.measured))
     return shown
+
+
+def _narrow(mode: str) -> str:
+    """Return a mode's name on two lines if it is long: on one it would take the verdict's place."""
+    return mode if len(mode) <= MODE_COLUMNS_MAX else mode.replace("_", "_\n", 1)
 
 
 def _detail_cells(measured: Measured) -> list[str]:

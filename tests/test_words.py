@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from importlib import resources
 
 import pytest
+from rich.console import Console
 
-from loadtest import matrix, sheet, summary
+from loadtest import matrix, report, sheet, summary
 from loadtest.findings import ANOMALIES, Checked, Finding, Witness
 from loadtest.judge import Result
+from loadtest.measure import measure
 from loadtest.plan import make
 from loadtest.verdict import Verdict
 
@@ -40,6 +43,16 @@ def test_the_sheet_keeps_exact_figures_and_shows_those_it_does_not_know() -> Non
     assert entries["a.p99_ms"].shown == "0.333 ms"
     assert (entries["b.p99_ms"].exact, entries["a.brand_new"].shown) == ("", "2")
     assert list(groups) == ["How long a request took", sheet.OTHER]
+
+
+def test_a_long_name_takes_two_lines_and_not_the_verdicts_place() -> None:
+    """In 80 columns the name and the verdict can both be read."""
+    console = Console(width=80, record=True)
+    long = replace(result("postgres_serializable", "hosts", "could not tell"), measured=measure([]))
+    console.print(report.table([long, result("single_writer", "hosts", "as claimed")], "run"))
+    told = console.export_text()
+    assert all(whole in told for whole in ("postgres_ ", "serializable ", "single_writer", "could not", "tell"))
+    assert "…" not in told
 
 
 def test_the_summary_says_what_was_run_and_how_it_went() -> None:
