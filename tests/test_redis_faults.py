@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from service.modes import redis_lock
 from service.outcomes import Sold, SoldOut
 from service.stores.keyspace import Keyspace
 from service.stores.redis_link import CONNECTIONS_MAX, REPLY_S
-from tests.counter import buying, decide_now, look, sell
+from tests.counter import NOW, buying, decide_now, look, sell
 from tests.databases import missing
 from tests.ledger import Ledger
 from tests.processes import state
@@ -178,6 +179,38 @@ def test_what_redis_refuses_is_certainly_not_done(server: redis.Redis, name: str
     with pytest.raises(NotWritten, match=why):
         late.execute(buying(1))
     assert look(inside).version == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        ("LOADING Redis is loading the dataset in memory", NotWritten),
+        ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", NotWritten),
+        ("MISCONF Errors writing to the AOF file: No space left on device", NotWritten),
+        ("BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.", NotWritten),
+        ("CLUSTERDOWN The cluster is down", NotWritten),
+        ("NOPERM this user has no permissions to run the 'evalsha' command", NotWritten),
+        ("ERR user_script:40: attempt to index a nil value script: 0f, on @user_script:40.", Unknown),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", Unknown),
+    ],
+)
+def test_what_is_refused_before_it_is_begun_is_told_from_what_failed_inside(
+    said: str, outcome: type[Exception]
+) -> None:
+    """By how the refusal begins; what is not known by name may have been done in part."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def refuse() -> None:
+            client, _ = listener.accept()
+            for reply in ("+PONG", f"-{said}"):
+                client.recv(65_536)
+                client.sendall(f"{reply}\r\n".encode())
+            client.close()
+
+        threading.Thread(target=refuse).start()
+        store = Keyspace(f"redis://127.0.0.1:{listener.getsockname()[1]}", 1.0)
+        with contextlib.closing(store), pytest.raises(outcome, match=said.partition(" ")[0]):
+            store.decide([buying(1)], NOW)
 
 
 def test_a_script_that_the_server_does_not_know_is_given_to_it(server: redis.Redis) -> None:

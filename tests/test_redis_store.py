@@ -122,6 +122,13 @@ def test_an_address_that_is_none_is_told_before_anything_is_tried(url: str) -> N
         Keyspace(url, 1.0)
 
 
+def test_a_password_stands_where_logs_leave_it_out() -> None:
+    """One in the query would be shown with the address."""
+    with pytest.raises(Refused, match="a password belongs before the host") as refused:
+        Keyspace("redis://h/0?password=secret", 1.0)
+    assert "secret" not in str(refused.value)
+
+
 def test_events_are_made_once_and_default_where_there_is_none(
     fresh_url: Callable[[str], str], open_on: Callable[..., Mode]
 ) -> None:

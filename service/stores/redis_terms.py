@@ -33,6 +33,8 @@ def parted(url: str) -> tuple[str, str]:
     prefix = query.pop("prefix", PREFIX)
     if not PREFIXES.fullmatch(prefix):
         raise Refused(f"the prefix {prefix!r} cannot be that of keys: expected 1 to 64 of A-Z, a-z, 0-9, '_', '.', '-'")
+    if "password" in query:  # it would stand in logs, where only one before the host is left out
+        raise Refused("a password belongs before the host: redis://:PASSWORD@HOST:PORT/DB")
     socket = not parts.netloc and not re.fullmatch("/?[0-9]*", parts.path)
     scheme = "unix" if socket else parts.scheme
     address = f"{scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
