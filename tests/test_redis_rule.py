@@ -140,6 +140,7 @@ def test_the_lowest_tickets_are_sold_first_over_any_distance(fresh_url: Callable
         Resize(EVENT, 9_000),
         Resize(EVENT, 9_300),
         Cancel(bought[-1].order, EVENT),
+        Resize(EVENT, 9_200),  # in the midst of what came back
         Resize(EVENT, 1),
         Sweep(EVENT),
     ]
