@@ -5,7 +5,7 @@
 --
 --   {..}           hash    capacity, count, version, and given: all tickets above this number were never given out
 --   {..}:returned  zset    the free tickets up to given, by number
---   {..}:tickets   string  a letter for each ticket up to given: s sold, h held, - free
+--   {..}:tickets   string  a letter for each ticket that was ever given out: s sold, h held, - free
 --   {..}:orders    hash    each order as its last change left it
 --   {..}:holds     zset    the live holds, by when they end
 --   {..}:changes   list    every change, in the order of writing
@@ -123,13 +123,12 @@ local function give_back(tickets)
   redis.call('ZADD', RETURNED, unpack(scored))
 end
 
+-- What is cut off was free: its letters say so, and may stay until somebody has it again.
 local function resize(event, capacity)
   event.capacity = capacity
   if capacity < event.given then
     event.given = capacity
     redis.call('ZREMRANGEBYSCORE', RETURNED, capacity + 1, '+inf')
-    local letters = capacity > 0 and redis.call('GETRANGE', TICKETS, 0, capacity - 1) or ''
-    redis.call('SET', TICKETS, letters)
   end
 end
 
