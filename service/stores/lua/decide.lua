@@ -2,8 +2,8 @@
 -- The booking rule, restated: what rules.py says in Python, word for word as far as the language lets it. A property
 -- test holds the two to the same replies, so that whoever changes one of them is told of the other.
 --
--- ARGV[1] is the moment of the decision. Each further argument is a command, as JSON; they are decided one after another.
--- Returns a note for each: what is answered, as JSON. It is also what is kept for an idempotency key.
+-- ARGV[1] is the moment of the decision. Each further argument is a command, as JSON; they are decided one after the
+-- other. Returns a note for each: what is answered, as JSON. It is also what is kept for an idempotency key.
 
 local NOW = ARGV[1]
 local now = tonumber(NOW)

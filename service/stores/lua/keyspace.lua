@@ -25,11 +25,15 @@ local function event_now()
   if not said[1] then
     return nil
   end
-  return {capacity = tonumber(said[1]), count = tonumber(said[2]), version = tonumber(said[3]), given = tonumber(said[4])}
+  local capacity, count, version, given = unpack(said)
+  return {
+    capacity = tonumber(capacity), count = tonumber(count), version = tonumber(version), given = tonumber(given),
+  }
 end
 
 local function keep(event)
-  redis.call('HSET', ROOT, 'capacity', event.capacity, 'count', event.count, 'version', event.version, 'given', event.given)
+  local left, given = event.count, event.given
+  redis.call('HSET', ROOT, 'capacity', event.capacity, 'count', left, 'version', event.version, 'given', given)
 end
 
 local function order_now(id)
