@@ -29,7 +29,7 @@ from service.stores import postgres_link, postgres_pool
 from service.stores.postgres import Postgres
 from service.stores.replay import Refused
 from service.values import Event
-from tests.counter import EngineCounter, buying, decide_now, look, sell
+from tests.counter import NOW, EngineCounter, buying, decide_now, look, sell
 from tests.crowd import Crowd
 from tests.databases import missing
 from tests.processes import state
@@ -167,6 +167,7 @@ def test_a_server_that_is_away_is_told_of_and_one_that_is_back_is_used(
         for command in (lambda: mode.execute(buying()), lambda: mode.store.look("default")):
             with pytest.raises(NotWritten, match="PostgreSQL cannot be reached"):
                 command()
+        assert list(mode.store.overdue(NOW)) == []
         with pytest.raises(Refused, match=r"PostgreSQL cannot be used .*: start the server, or correct --url"):
             engines.made(Settings(url=counter.url)).prepare({})
         server.start()

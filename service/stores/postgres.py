@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
 
-from service.mode import Conflict
+from service.mode import Busy, Conflict, NotWritten
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores import queries
 from service.stores.postgres_inside import Inside, LockedRow, not_sent, refused, unknown
 from service.stores.postgres_link import Lost, Refusal, connected
 from service.stores.postgres_pool import Pool
-from service.stores.postgres_values import asked, kept, known, numbers, row, written
+from service.stores.postgres_values import asked, kept, known, numbers, recorded, row
 from service.stores.replay import Refused
-from service.stores.rows import effect, line_in, order_in
+from service.stores.rows import line_in, order_in
 from service.stores.tickets import runs
 from service.values import EVENT_NAME, Event, Order, TicketMap
 
@@ -96,14 +96,15 @@ class Postgres:
 
     def write(self, page: Page) -> None:
         """Write a page that was read so. Raises ``Conflict`` if another wrote meanwhile, else as the protocol says."""
-        self._done(b"record", written(effect([page])))
+        self._done(*recorded([page]))
 
     def sell(self, order: Order) -> Order:
         """Sell as many tickets as ``order`` has, if so many are left; return it with those that it got.
 
         Raises ``Conflict`` if there are fewer, else as ``write``.
         """
-        values = [order.event, order.id, order.quantity, order.buyer and kept(order.buyer), order.at]
+        buyer = None if order.buyer is None else kept(order.buyer)
+        values = [order.event, order.id, order.quantity, buyer, order.at]
         sold = self._done(b"sell", [None if value is None else str(value).encode() for value in values])
         if not sold:
             raise Conflict
@@ -151,8 +152,9 @@ class Postgres:
         return bool(self._done(b"create", [name.encode(), b"%d" % capacity]))
 
     def overdue(self, now: float) -> Iterator[tuple[str, float]]:
-        for name, ends in self._looked(b"overdue", [repr(now).encode()]):
-            yield (name or b"").decode(), float(ends or 0)
+        with suppress(Busy, NotWritten):  # it is away: the next time
+            for name, ends in self._looked(b"overdue", [repr(now).encode()]):
+                yield (name or b"").decode(), float(ends or 0)
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
         if not self.has(name):

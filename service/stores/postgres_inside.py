@@ -13,8 +13,7 @@ from service.commands import Command, Resize, Sweep
 from service.mode import Busy, Conflict, NotWritten, Unknown
 from service.rules import Page
 from service.stores.postgres_link import Lost, Refusal
-from service.stores.postgres_values import asked, known, written
-from service.stores.rows import effect
+from service.stores.postgres_values import asked, known, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,11 +54,11 @@ class Inside:
 
     def put(self, pages: Sequence[Page]) -> None:
         """Write pages of one event that follow each other, and stay inside. Raises as ``read``."""
-        self._asked((b"record", written(effect(pages))))
+        self._asked(recorded(pages))
 
     def write(self, *pages: Page) -> None:
         """Write pages, and commit: one round trip. Raises ``Conflict``, ``Busy``, ``NotWritten`` or ``Unknown``."""
-        self._last(((b"record", written(effect(pages))), (b"commit", [])) if pages else ((b"commit", []),))
+        self._last((recorded(pages), (b"commit", [])) if pages else ((b"commit", []),))
 
     def commit(self) -> None:
         """Commit what was put, or only read: until then, what was read may not have been so. Raises as ``write``."""

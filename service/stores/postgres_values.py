@@ -6,12 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, Sweep
+from service.rules import Page
 from service.stores.known import Known
 from service.stores.lines import used_of
 from service.stores.pages import SWEEP_TICKETS_MAX
-from service.stores.rows import order_in, used_in
+from service.stores.rows import effect, order_in, used_in
 from service.stores.sealed import ENCODER, unseal
-from service.values import Event
+from service.values import Event, Order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from service.stores.rows import Effect, Note, Row
 
     Value = bytes | None
+    Step = tuple[bytes, list[Value]]
 
 
 def asked(commands: Sequence[Command]) -> list[Value]:
@@ -64,27 +66,15 @@ def known(commands: Sequence[Command], row: Sequence[Value]) -> Known | None:
     )
 
 
-def written(effect: Effect) -> list[Value]:
-    """Return the parameters of the statement ``record``."""
-    event = effect.event
-    sold = sorted(effect.sold)  # the highest last
-    return [
-        event.name.encode(),
-        b"%d" % effect.seen,
-        b"%d" % event.capacity,
-        b"%d" % event.count,
-        b"%d" % event.version,
-        _objects(map(_row, effect.rows)),
-        listed(ticket for ticket, _ in effect.freed),
-        listed(order for _, order in effect.freed),
-        listed(ticket for ticket, _ in sold),
-        listed(order for _, order in sold),
-        listed(effect.back),
-        listed(effect.held),
-        listed(effect.ended),
-        b"t" if any("key" in row for row in effect.rows) else b"f",
-        _objects(map(_note, effect.notes)),
-    ]
+def recorded(pages: Sequence[Page]) -> Step:
+    """Return the statement that writes pages of one event that follow each other, with its parameters."""
+    match pages:
+        case [Page(event=Event() as event, used=None, changes=(Order(status="sold", expires_at=None) as order,))]:
+            buyer = None if order.buyer is None else kept(order.buyer).encode()
+            standing = [event.name.encode(), b"%d" % (event.version - 1), b"%d" % event.count]
+            values = [order.id.encode(), listed(order.tickets), repr(order.at).encode(), buyer]
+            return b"record_sale", [*standing, *values]
+    return b"record", _written(effect(pages))
 
 
 def listed(values: Iterable[object]) -> Value:
@@ -121,6 +111,28 @@ def kept(text: str) -> str:
 def plain(text: str) -> str:
     """Return the text that was kept."""
     return "\\".join(part.replace("\\0", "\0") for part in text.split("\\\\"))
+
+
+def _written(done: Effect) -> list[Value]:
+    event = done.event
+    sold = sorted(done.sold)  # the highest last
+    return [
+        event.name.encode(),
+        b"%d" % done.seen,
+        b"%d" % event.capacity,
+        b"%d" % event.count,
+        b"%d" % event.version,
+        _objects(map(_row, done.rows)),
+        listed(ticket for ticket, _ in done.freed),
+        listed(order for _, order in done.freed),
+        listed(ticket for ticket, _ in sold),
+        listed(order for _, order in sold),
+        listed(done.back),
+        listed(done.held),
+        listed(done.ended),
+        b"t" if any("key" in row for row in done.rows) else b"f",
+        _objects(map(_note, done.notes)),
+    ]
 
 
 def _row(change: Row) -> Row:

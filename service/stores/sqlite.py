@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,7 +137,8 @@ class Sqlite:
             raise not_written(error) from error
 
     def overdue(self, now: float) -> Iterator[tuple[str, float]]:
-        yield from self._reader.execute(READ["overdue"], (now,)).fetchall()
+        with suppress(sqlite3.Error):  # the next time
+            yield from self._reader.execute(READ["overdue"], (now,)).fetchall()
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
         found = self._row_of(name)

@@ -228,6 +228,38 @@ BEGIN
 END
 $$;
 
+-- name: put_sale
+-- Record a sale, and give its tickets to its order.
+CREATE FUNCTION turnstile.put_sale(
+    number integer, version bigint, order_id text, tickets integer[], count integer, at double precision, buyer text
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO turnstile.changes (event, version, order_id, status, quantity, tickets, count, at, buyer)
+    VALUES (number, version, order_id, 'sold', cardinality(tickets), tickets, count, at, buyer);
+    INSERT INTO turnstile.taken SELECT number, unnest(tickets), order_id;
+END
+$$;
+
+-- name: record_sale
+-- Do as record does, for the most frequent of all pages: one sale, without a key. It is spared a quarter of the work.
+CREATE FUNCTION turnstile.record_sale(
+    of_event text, seen bigint, new_count integer, order_id text, tickets integer[], at double precision, buyer text
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    number integer;
+BEGIN
+    UPDATE turnstile.events AS e
+    SET count = new_count, version = seen + 1, given = greatest(e.given, tickets[cardinality(tickets)])
+    WHERE e.name = of_event AND e.version = seen
+    RETURNING e.id INTO number;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'TS001', MESSAGE = 'another change came first';
+    END IF;
+    PERFORM turnstile.put_sale(number, seen + 1, order_id, tickets, new_count, at, buyer);
+    DELETE FROM turnstile.returned AS r WHERE r.event = number AND r.ticket = ANY (tickets);
+END
+$$;
+
 -- name: sell
 -- The one place where the rule is said again, for the plainest of all commands: a purchase of tickets that are left.
 -- The UPDATE keeps others out of the event until the end of its transaction, so what follows it sees what they did.
@@ -258,9 +290,7 @@ BEGIN
     IF cardinality(returned) > 0 THEN
         DELETE FROM turnstile.returned AS r WHERE r.event = number AND r.ticket = ANY (returned);
     END IF;
-    INSERT INTO turnstile.changes (event, version, order_id, status, quantity, tickets, count, at, buyer)
-    VALUES (number, version, order_id, 'sold', wanted, tickets, count, at, buyer);
-    INSERT INTO turnstile.taken SELECT number, unnest(tickets), order_id;
+    PERFORM turnstile.put_sale(number, version, order_id, tickets, count, at, buyer);
     RETURN NEXT;
 END
 $$;

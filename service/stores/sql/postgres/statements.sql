@@ -37,6 +37,10 @@ SELECT * FROM turnstile.page($1, $2, $3, $4, $5, $6);
 -- Write what was decided, if the event stands as it was read.
 SELECT turnstile.record($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15);
 
+-- name: record_sale
+-- Write one sale, if the event stands as it was read.
+SELECT turnstile.record_sale($1, $2, $3, $4, $5, $6, $7);
+
 -- name: sell
 -- Sell tickets that are left.
 SELECT * FROM turnstile.sell($1, $2, $3, $4, $5);
