@@ -28,21 +28,15 @@ READ_AND_WRITE = r"""
 \set o random(1, 9000000000000000)
 BEGIN \; {lock} \; SELECT * FROM turnstile.page('default', 1, 0, NULL, NULL, false) \gset
 \set left :count - 1
-\set next :version + 1
 \set ticket :given + 1
-SELECT turnstile.record('default', :version, :capacity, :left, :next, json_build_array(json_build_object(
-'version', :next, 'order', ':o', 'status', 'sold', 'quantity', 1, 'tickets', ARRAY[:ticket], 'count', :left,
-'at', 1.5)), NULL, NULL, ARRAY[:ticket], ARRAY[':o'], NULL, NULL, NULL, false, NULL) \; COMMIT;
+SELECT turnstile.record_sale('default', :version, :left, ':o', ARRAY[:ticket], 1.5, NULL) \; COMMIT;
 """
 SELL = r"""
 \set o random(1, 9000000000000000)
 SELECT * FROM turnstile.sell('default', ':o', 1, NULL, 1.5);
 """
 SCRIPTS = {
-    **{
-        mode: READ_AND_WRITE.replace("{lock}", lock).replace(",\n", ", ").replace("(\n", "(")
-        for mode, lock in LOCKS.items()
-    },
+    **{mode: READ_AND_WRITE.replace("{lock}", lock) for mode, lock in LOCKS.items()},
     "postgres_conditional": SELL,
 }
 TICKETS = 10_000_000
