@@ -12,7 +12,7 @@ from service import replies, wire
 from service.answers import sent
 from service.commands import Resize, Sweep
 from service.counter import DEFAULT_EVENT, body_of, query
-from service.mode import Damaged
+from service.mode import Busy, Damaged, NotWritten
 from service.outcomes import NoSuchEvent
 from service.problems import Problem, Response, no_such_event
 from service.values import Event
@@ -38,7 +38,7 @@ def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep
     def readyz() -> flask.Response:
         try:
             mode.store.look(DEFAULT_EVENT)
-        except (Damaged, OSError) as error:
+        except (Damaged, OSError, NotWritten, Busy) as error:  # the last two are what engines raise
             raise Problem(503, "not-ready", f"the ticket store cannot be read: {error}") from error
         return sent(Response(HTTPStatus.OK, {"status": "ready"}))
 

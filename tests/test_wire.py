@@ -250,6 +250,17 @@ def test_a_store_that_cannot_be_read_is_not_ready(client: FlaskClient, counter: 
     assert client.get("/readyz").status_code == 503
 
 
+@pytest.mark.parametrize("error", [Busy(1.0), NotWritten("the engine is away")])
+def test_a_service_whose_engine_does_not_answer_is_not_ready(counter: Counter, error: Exception) -> None:
+    """As with a file that cannot be read: 503, and the reason."""
+    mode = counter.opened("file_lock")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mode.store, "look", Mock(side_effect=error))
+        reply = create_app(mode, Settings()).test_client().get("/readyz")
+    assert (reply.status_code, reply.get_json()["type"]) == (503, "urn:turnstile:problem:not-ready")
+    assert str(error) in reply.get_json()["detail"]
+
+
 def test_the_mode_states_its_claim(client: FlaskClient) -> None:
     """What the load test holds it to."""
     body = client.get("/mode").get_json()
