@@ -23,16 +23,8 @@ from service.stores.lines import order_of
 from service.stores.replay import Refused, replayed
 from tests.counter import buying
 from tests.scheduler import Play, explored
-from tests.stepped import (
-    EndedLease,
-    OuterMutex,
-    Semaphore,
-    SteppedFencedFile,
-    SteppedFile,
-    SteppedFileLock,
-    decide,
-    stepped,
-)
+from tests.stepped import EndedLease, OuterMutex, Semaphore, SteppedFileLock, stepped
+from tests.stepped_store import SteppedFencedFile, SteppedFile, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

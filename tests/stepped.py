@@ -1,9 +1,9 @@
-"""What modes are given so that their own code stops before each step: a store, a decision, and what they wait at.
+"""What modes wait at, with a stop before each step: their own code runs, and the scheduler says who goes on.
 
-Nearly all of it is the real thing with a stop before it: real files, real flock(2), real fcntl(2) locks, real POSIX
+Nearly all of it is the real thing: real files, real flock(2) and fcntl(2) locks (``stepped_kernel.py``), real POSIX
 semaphores and a real ``filelock.FileLock``. A wait becomes a step that can be taken when the lock can be had, which the
-kernel is asked without taking it. Who dies is unwound, so its files are closed and the kernel frees its locks; what
-belongs to no file, a semaphore, it keeps.
+kernel is asked. Who dies has its files closed, so the kernel frees its locks; what belongs to no file, a semaphore, it
+keeps.
 
 Made up are what tasks of one process wait at (``Mutex``, ``Queue``: an order of waking is what the scheduler is for)
 and the lease, which keeps nobody out here: as if each holder were paused for longer than it lasts at every step.
@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import os
 import queue
-import struct
 import sys
 import threading
 from collections import deque
@@ -26,73 +25,19 @@ from unittest import mock
 
 import filelock
 
-from service import committer, flock, later, line, rules, turns
+from service import committer, flock, later, line, turns
 from service.stores import fenced, following, json_file
 from service.stores.document import rewriting
-from service.stores.fenced import FencedJsonFile
-from service.stores.json_file import JsonFile
-from tests.counter import NOW
+from tests import stepped_kernel
 from tests.scheduler import here, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from service.commands import Command
-    from service.outcomes import NoSuchEvent
-    from service.rules import Decision, Page
-    from service.values import Event
 
 T = TypeVar("T")
 FENCED = {"_check": "looks at the journal", "_put": "writes the line"}
 """What the store of ``lease`` does with the journal, by what it is called there."""
-
-
-class SteppedFile(JsonFile):
-    """The store, with a stop before each step that others can notice."""
-
-    _last = "writes the document"
-
-    def look(self, name: str) -> Event | NoSuchEvent:
-        step("looks at the document")
-        return super().look(name)
-
-    def read(self, command: Command) -> Page:
-        step("reads")
-        return super().read(command)
-
-    def write_in_place(self, page: Page) -> None:
-        self._last = "empties the document"
-        super().write_in_place(page)
-
-    def _appended(self, pages: Sequence[Page]) -> tuple[Path, bytes]:
-        step("writes the line")
-        document = super()._appended(pages)
-        step(self._last)
-        return document
-
-
-class SteppedFencedFile(FencedJsonFile):
-    """The store of ``lease`` with these stops. Its look at the journal and its write have stops of their own."""
-
-    def fence(self, event: str) -> int:
-        step("takes a fence")
-        return super().fence(event)
-
-    def read(self, command: Command) -> Page:
-        step("reads")
-        return super().read(command)
-
-    def _appended(self, pages: Sequence[Page], fence: int = 0) -> tuple[Path, bytes]:
-        document = super()._appended(pages, fence)
-        step("writes the document")
-        return document
-
-
-def decide(page: Page, command: Command) -> Decision:
-    """Decide at a fixed moment."""
-    step("decides")
-    return rules.decide(page, command, NOW)
 
 
 class Mutex:
@@ -199,7 +144,7 @@ class SteppedFileLock:
     @contextlib.contextmanager
     def acquire(self, timeout: float) -> Iterator[None]:  # noqa: ARG002  # the scheduler says when time has passed
         path = self._real.lock_file
-        if not step("locks", partial(free_path, path), patient=False):
+        if not step("locks", partial(stepped_kernel.free_path, path), patient=False):
             raise filelock.Timeout(path)
         with self._real.acquire(blocking=False):
             yield
@@ -223,14 +168,14 @@ def stepped(*, outer: bool = False) -> Iterator[None]:
     mutexes, queues = (OuterMutex, OuterQueue) if outer else (Mutex, Queue)
     inner = _like(threading, Lock=Mutex)
     threads = _like(threading, Lock=mutexes, Thread=Thread)
-    files = _like(os, open=_open, close=_close)
+    files = _like(os, open=stepped_kernel.open_file, close=stepped_kernel.close_file)
     put = [
         *((module, "threading", inner) for module in (later, turns, following)),
         *((module, "threading", threads) for module in (committer, line)),
         *((module, "queue", _like(queue, Queue=queues, SimpleQueue=queues)) for module in (committer, line)),
         *((module, "os", files) for module in (flock, turns)),
-        (flock, "fcntl", _like(fcntl, flock=_flock)),
-        (turns, "_lock", turn_lock),
+        (flock, "fcntl", _like(fcntl, flock=stepped_kernel.flock)),
+        (turns, "_lock", stepped_kernel.turn_lock),
         (turns, "ROOM", threading.Semaphore(sys.maxsize)),  # a process takes its own with it when it dies
         (json_file, "rewriting", _rewriting),
         *((fenced, name, _stopped(word, getattr(fenced, name))) for name, word in FENCED.items()),
@@ -259,74 +204,3 @@ def _rewriting(path: Path) -> Iterator[Any]:
     with rewriting(path) as file:
         step("fills the document")
         yield file
-
-
-def _open(path: Path, flags: int, mode: int) -> int:
-    """Open a file that is to be locked."""
-    descriptor = os.open(path, flags, mode)
-    if task := here():
-        task.play.files[task.process].add(descriptor)
-    return descriptor
-
-
-def _close(descriptor: int) -> None:
-    """Close it, which gives its locks back. For the dead it is done by whoever ends them."""
-    task = here()
-    if task and task.dead:
-        return
-    step("unlocks")
-    os.close(descriptor)
-    if task:
-        task.play.files[task.process].remove(descriptor)
-
-
-def _flock(descriptor: int, how: int) -> None:
-    if how & fcntl.LOCK_NB:
-        step("tries to lock")
-    else:
-        step("locks", partial(_free, descriptor))
-    fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-
-
-def _free(descriptor: int) -> bool:
-    """Tell whether flock(2) could be had, by taking it and giving it back: nobody else runs at this moment."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return True
-
-
-def free_path(path: str | Path) -> bool:
-    """Tell whether flock(2) of a file could be had."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        return _free(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-_TURN_WORDS = {
-    (fcntl.F_WRLCK, True): "locks the counter of numbers",
-    (fcntl.F_WRLCK, False): "locks its number",
-    (fcntl.F_UNLCK, False): "unlocks the counter of numbers",
-    (fcntl.F_RDLCK, False): "asks whether it is first",
-    (fcntl.F_RDLCK, True): "waits for those before it",
-}
-_REAL_TURN_LOCK = turns._lock  # noqa: SLF001  # it is what the stop stands before
-
-
-def turn_lock(place: int, kind: int, start: int, length: int, *, wait: bool = False) -> None:
-    """Be ``turns._lock``, the real one, with a stop before it."""
-    can = partial(could_lock, place, kind, start, length) if wait else lambda: True
-    word = "gives its number up" if kind == fcntl.F_UNLCK and start else _TURN_WORDS[kind, wait]
-    step(word, can)
-    _REAL_TURN_LOCK(place, kind, start, length)
-
-
-def could_lock(place: int, kind: int, start: int, length: int) -> bool:
-    """Ask the kernel whether a lock could be had."""
-    request = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
-    answer = fcntl.fcntl(place, fcntl.F_OFD_GETLK, request)
-    return bool(struct.unpack("hhqqi4x", answer)[0] == fcntl.F_UNLCK)

@@ -22,20 +22,13 @@ from service import turns
 from service.each import Each
 from service.modes.file_lock import FileLock
 from service.modes.lease import Lease
-from service.turns import FIRST, Place
+from service.turns import FIRST, Place, Turns
 from tests.interleavings import counted
 from tests.scheduler import Play, end, explored, step
 from tests.stage import TWICE, Scene, Stage, plain, stepped_file_lock
-from tests.stepped import (
-    EndedLease,
-    Mutex,
-    Queue,
-    SteppedFile,
-    could_lock,
-    decide,
-    free_path,
-    turn_lock,
-)
+from tests.stepped import EndedLease, Mutex, Queue, stepped
+from tests.stepped_kernel import could_lock, free_path, turn_lock
+from tests.stepped_store import SteppedFile, decide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -268,13 +261,39 @@ def test_a_mode_that_is_broken_on_purpose_is_caught(tmp_path: Path, mode: str, b
         assert counted(stage, Scene(mode)).by[TWICE] > 0
 
 
-def test_a_queue_that_waits_only_for_the_one_before_is_caught(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one before may have died while others before it are still there: found with three orders and a death."""
-    scene = Scene("ticket_lock", orders=3, deaths_max=1, switches_max=2)
+def together(path: Path, sleep: Callable[[Place], None]) -> Iterator[int]:
+    """Yield how many were in the same place at once, in each run of three who stand in line, of whom one may die."""
 
-    def sleep(place: Place) -> None:
+    def played(choices: tuple[int, ...]) -> Play:
+        path.unlink(missing_ok=True)
+        play = Play(deaths_max=1, switches_max=1, choices=choices)
+        inside: set[str] = set()
+        most.append(0)
+
+        def stand(name: str) -> None:
+            place = Turns(path).take()
+            sleep(place)
+            inside.add(name)
+            most[-1] = max(most[-1], len(inside - {task.name for task in play.tasks if task.dead}))
+            place.leave()
+            inside.remove(name)
+
+        for number, name in enumerate("ABC"):
+            play.task(name, number, partial(stand, name))
+        return play.run()
+
+    most: list[int] = []
+    with stepped():
+        for _ in explored(played):
+            yield most[-1]
+
+
+def test_nobody_passes_one_who_died_in_line(tmp_path: Path) -> None:
+    """Who waits only for the one before passes all before that one when it dies; who waits for all of them does not."""
+
+    def careless(place: Place) -> None:
         if place.number:
-            turn_lock(place._descriptor, fcntl.F_RDLCK, FIRST + place.number - 1, 1, wait=True)  # noqa: SLF001  # one line less
+            turn_lock(place._descriptor, fcntl.F_RDLCK, FIRST + place.number - 1, 1, wait=True)  # noqa: SLF001
 
-    monkeypatch.setattr(Place, "sleep", sleep)
-    assert any(TWICE in run.wrong for run in stage.runs(scene))
+    assert max(together(tmp_path / "queue", Place.sleep)) == 1
+    assert 2 in together(tmp_path / "queue", careless)
