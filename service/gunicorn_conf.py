@@ -149,6 +149,9 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
         "limit_request_line": REQUEST_LINE_BYTES_MAX,
         "limit_request_fields": HEADERS_MAX,
         "limit_request_field_size": HEADER_BYTES_MAX,
+        # gunicorn lets clients on this machine, such as a proxy, say another path in SCRIPT_NAME. A proxy that hands on
+        # what its clients send would let them choose another route than it has checked, or get a 500.
+        "forwarder_headers": "",
         "post_fork": post_fork,
         "when_ready": when_ready,
         "on_exit": on_exit,

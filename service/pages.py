@@ -50,7 +50,9 @@ def add_pages(app: flask.Flask) -> None:
         return kept(files[name], TYPES[_ending(name)])
 
     for path, name in PAGES.items():
-        app.add_url_rule(path, f"page {path}", web, methods=["GET"], defaults={"name": name})
+        # Else ``GET http://host``, which has no path at all, is sent on to "/" with a page of HTML that is not ours.
+        strict = path != "/"
+        app.add_url_rule(path, f"page {path}", web, methods=["GET"], defaults={"name": name}, strict_slashes=strict)
 
 
 def kept(content: bytes, content_type: str) -> flask.Response:

@@ -14,6 +14,7 @@ from tests.scheduler import here, step
 if TYPE_CHECKING:
     from pathlib import Path
 
+
 def open_file(path: Path, flags: int, mode: int) -> int:
     """Open a file that is to be locked."""
     descriptor = os.open(path, flags, mode)
