@@ -58,8 +58,12 @@ def closed(directory: Path) -> dict[str, list[tuple[int, Path]]]:
     return {name: sorted(journals) for name, journals in found.items()}
 
 
-def opening(event: Event, free: Free | None = None, since: int = 0) -> bytes:
-    """Return the first line of a journal that begins when the event stands like this, and these tickets are free."""
+def opening(event: Event, free: Free | None = None, since: int = 0, holds: int = 0) -> bytes:
+    """Return the first line of a journal that begins when the event stands like this, and these tickets are free.
+
+    Behind it come ``holds`` lines, one for each hold that is live: told here, for a line that is missing shows nowhere
+    else, and its tickets would never come back.
+    """
     values: dict[str, object] = {
         "version": event.version,
         "event": event.name,
@@ -68,14 +72,14 @@ def opening(event: Event, free: Free | None = None, since: int = 0) -> bytes:
         "count": event.count,
     }
     if free:
-        values |= {"since": since, "given": free.given, "returned": free.runs()}
+        values |= {"since": since, "given": free.given, "returned": free.runs(), "holds": holds}
     return seal(values | {"at": time.time()})
 
 
 def beginning(standing: Standing) -> bytes:
     """Return how the journal begins that goes on from here: its first line, and one for each live hold."""
     event, holds = standing.event, standing.holds.values()
-    first = opening(event, standing.free, standing.next_since)
+    first = opening(event, standing.free, standing.next_since, len(holds))
     return first + b"".join(carried(hold, event.version) for hold in holds)
 
 

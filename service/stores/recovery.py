@@ -142,7 +142,7 @@ def _made_whole(document: Path, left: int, earlier: list[tuple[int, Path]]) -> t
     if found.place.fence:
         fencing.go_on_above(journal, found.place.fence)
     if text != rendered(found.at):
-        _refuse_if_ahead(document, text, event)
+        _refuse_if_ahead(document, text, found.at)
         replace(document, rendered(found.at))
         mended.append(f"{document.name}: brought up to version {event.version} from the journal")
     # While they sell with fences, nobody may close it.
@@ -227,14 +227,19 @@ def begin(document: Path, event: Event) -> None:
     replace(document, rendered(Checkpoint(event, event.version, len(line))))
 
 
-def _refuse_if_ahead(document: Path, text: bytes, event: Event) -> None:
+def _refuse_if_ahead(document: Path, text: bytes, at: Checkpoint) -> None:
     """Refuse a journal that is shorter than a document that it was on disk before: acknowledged sales are missing."""
     try:
-        known = understood(text).event
+        known = understood(text)
     except Damaged:
         return
-    if known.version > event.version:
+    end = f"are missing; restore {document.stem}.jsonl, or remove the document to go on without them"
+    if known.event.version > at.event.version:
         raise Refused(
-            f"{document} knows version {known.version}, but the journal ends at {event.version}: acknowledged sales "
-            f"are missing; restore {document.stem}.jsonl, or remove the document to go on without them"
+            f"{document} knows version {known.event.version}, but the journal ends at {at.event.version}: acknowledged "
+            f"sales {end}"
+        )
+    if known.since == at.since and known.covered > at.covered:  # a line that is no change has no version of its own
+        raise Refused(
+            f"{document} covers {known.covered} bytes of the journal, which ends at {at.covered}: answers to retries {end}"
         )

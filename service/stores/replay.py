@@ -99,6 +99,10 @@ def replayed(journal: Path, covered: int, *, after: tuple[Checkpoint, int] | Non
                 ) from None
             position += len(line)
     if standing:
+        if standing.lacks > 0:
+            raise Refused(
+                f"{journal} has no line for {standing.lacks} of the holds that its first line tells of: restore it"
+            )
         at = Checkpoint(standing.event, standing.since, size, standing.ends)
     if at is None:
         raise Refused(f"{journal} has no first line that says how many tickets there are: restore it from a backup")

@@ -42,6 +42,10 @@ class Standing:
         self.holds: dict[str, Order] = {}
         self.held: set[int] = set()
         """The tickets of these: who looks at a few of many thousands cannot go through all holds."""
+        self.lacks: int = first.get("holds", 0)
+        """How many of the holds that the first line tells of have not been read yet. Older journals tell of none."""
+        if type(self.lacks) is not int or self.lacks < 0:
+            raise DoesNotFollow(f"it goes on with {self.lacks!r} holds")
         self._begins = version
         self._ends: list[tuple[float, str]] = []
 
@@ -142,6 +146,7 @@ class Standing:
         if self.event.version != self._begins or hold.expires_at is None or free or hold.id in self.holds:
             raise DoesNotFollow(f"the hold {hold.id} cannot have been there when the journal began")
         self._hold(hold, hold.expires_at)
+        self.lacks -= 1
 
     def _hold(self, order: Order, ends: float) -> None:
         self.holds[order.id] = order
