@@ -26,6 +26,7 @@ from random import Random
 import click
 
 from loadtest import serve
+from tests import reliability
 from tests.bytes_laws import CAPACITY, WORKERS, books, health, replies, unwell, wrong_with
 from tests.bytes_shapes import SHAPES
 
@@ -33,6 +34,7 @@ CLIENTS = 4
 REPLY_S = 30.0
 """More than the service itself waits for the rest of a request."""
 PIECES_MAX = 3
+SHOWN_MAX = 20
 WARM_SHARE = 10
 """Memory is compared with what it was after a tenth of the cases."""
 
@@ -156,23 +158,28 @@ def table(tried: Tried) -> str:
 @click.option("--seed", default=1, show_default=True)
 @click.option("--mode", default="group_commit", show_default=True)
 @click.option("--case", type=int, help="send this one alone, and show it")
-def main(requests_min: int, seed: int, mode: str, case: int | None) -> None:
+@click.option("--write", is_flag=True, help="put the table into docs/reliability.md")
+def main(requests_min: int, seed: int, mode: str, case: int | None, write: bool) -> None:  # noqa: FBT001  # as click has it
     """Send the service what no client should send."""
     with tempfile.TemporaryDirectory() as folder:
         if case is not None:
-            shape, data, _ = made(seed, case)
-            (Path(folder) / "data").mkdir()
-            with serve.service(Path(folder), {"mode": mode, "workers": 1}) as service:
-                click.echo(f"{shape}: {data!r}\n{exchanged(port_of(service.url), data)[0]!r}")
+            _show(Path(folder), mode, *made(seed, case)[:2])
             return
         tried = fuzzed(Path(folder), mode, seed, requests_min)
-    click.echo(table(tried))
-    click.echo(
-        f"\n{tried.requests:,} requests, {len(tried.sold):,} of them purchases on purpose, {tried.lost:,} connections "
-        f"reset before all was read; {len(tried.wrong)} wrong"
+    text = (
+        f"{table(tried)}\n\n{tried.requests:,} requests, {len(tried.sold):,} of them purchases on purpose; "
+        f"{tried.lost:,} connections were reset before all was read; {len(tried.wrong)} laws broken."
     )
-    click.echo("\n".join(tried.wrong[:20]))
+    click.echo("\n".join([text, *tried.wrong[:SHOWN_MAX]]))
+    if write:
+        reliability.fill("bytes", text)
     sys.exit(1 if tried.wrong else 0)
+
+
+def _show(folder: Path, mode: str, shape: str, data: bytes) -> None:
+    (folder / "data").mkdir()
+    with serve.service(folder, {"mode": mode, "workers": 1}) as service:
+        click.echo(f"{shape}: {data!r}\n{exchanged(port_of(service.url), data)[0]!r}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ step by step. ``--write`` puts the table into ``docs/reliability.md``.
 
 from __future__ import annotations
 
-import re
 import sys
 import tempfile
 from collections import Counter as Tally
@@ -19,12 +18,9 @@ from typing import Any
 
 import click
 
+from tests import reliability
 from tests.stage import BUILDS, TORN, TWICE, Run, Scene, Stage
 
-PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
-PART = "interleavings"
-MEMORY = Path("/dev/shm")  # noqa: S108  # a directory of our own there
-"""Where an fsync costs nothing, if there is such a place."""
 INTERRUPTIONS_MAX = 2
 """For scenes that have too many runs to go through all."""
 
@@ -149,14 +145,14 @@ def _listed(whats: list[str]) -> str:
 def main(mode: str | None, replay: int | None, write: bool, **flags: Any) -> None:  # noqa: FBT001, ANN401  # as click has it
     """Count the interleavings of purchases: of all modes, or of one."""
     with (
-        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
+        tempfile.TemporaryDirectory(dir=reliability.folder()) as folder,
         Stage(Path(folder)) as stage,
     ):
         if mode is None:
             made = page(stage)
             click.echo(made)
             if write:
-                PAGE.write_text(filled(PAGE.read_text(), PART, made))
+                reliability.fill("interleavings", made)
             return
         chosen = Scene(mode, flags["orders"], flags["apart"], flags["deaths"], flags["interruptions"])
         if replay is None:
@@ -171,12 +167,6 @@ def main(mode: str | None, replay: int | None, write: bool, **flags: Any) -> Non
                 click.echo(", ".join(run.wrong.values()) or "nothing is wrong")
                 return
         raise click.ClickException(f"there are only {run.number} runs, so there is no number {replay}")
-
-
-def filled(text: str, name: str, made: str) -> str:
-    """Return a page with what stands between ``<!-- name -->`` and ``<!-- /name -->`` made again."""
-    part = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    return part.sub(lambda place: f"{place[1]}{made}\n{place[2]}", text)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def test_an_answer_that_is_missing_where_the_document_covers_it_is_noticed(tmp_p
     (noted,) = [line for line in lines if b'"status":"noted"' in line]
     for name, text in (files | {JOURNAL: files[JOURNAL].replace(noted, b"")}).items():
         (tmp_path / name).write_bytes(text)
-    with pytest.raises(Refused, match=r"covers \d+ bytes of the journal, which ends at \d+: answers"):
+    with pytest.raises(Refused, match=r"covers \d+ bytes, but the journal ends at \d+: answers"):
         recovery.prepare(tmp_path, "a test")
 
 

@@ -241,5 +241,5 @@ def _refuse_if_ahead(document: Path, text: bytes, at: Checkpoint) -> None:
         )
     if known.since == at.since and known.covered > at.covered:  # a line that is no change has no version of its own
         raise Refused(
-            f"{document} covers {known.covered} bytes of the journal, which ends at {at.covered}: answers to retries {end}"
+            f"{document} covers {known.covered} bytes, but the journal ends at {at.covered}: answers to retries {end}"
         )
