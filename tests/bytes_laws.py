@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -104,16 +104,23 @@ def unwell(service: Service, port: int, before: Health) -> Iterator[str]:
         yield f"the workers had {before.files} open files and have {health(service, port).files}"
 
 
+def journal(service: Service) -> list[dict[str, Any]]:
+    """Return the changes that the store has."""
+    with requests.Session() as session:
+        session.trust_env = False
+        lines = session.get(
+            f"{service.url}/events/default/journal", timeout=PATIENCE_S, params={"after": 0},
+            headers={"Authorization": f"Bearer {service.token}"},
+        )  # fmt: skip
+    return [json.loads(line) for line in lines.text.splitlines()]
+
+
 def books(service: Service, sold: dict[str, int], lost: int) -> Iterator[str]:
     """Yield where the store and what was told differ. ``lost`` connections were reset before all was read."""
     with requests.Session() as session:
         session.trust_env = False
         look = session.get(f"{service.url}/tickets", timeout=PATIENCE_S).json()
-        journal = session.get(
-            f"{service.url}/events/default/journal", timeout=PATIENCE_S, params={"after": 0},
-            headers={"Authorization": f"Bearer {service.token}"},
-        )  # fmt: skip
-    lines = [json.loads(line) for line in journal.text.splitlines()]
+    lines = journal(service)
     written = {line["order"]: line["quantity"] for line in lines}
     if any(line["status"] != "sold" for line in lines):
         yield "the store has changes that are no purchases"

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from service import catalogue, rules
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, Sweep
 from service.stores import journal, recovery
+from service.stores.document import parsed
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 from service.stores.replay import Refused
@@ -143,9 +144,7 @@ def judge(store: Written, files: dict[str, bytes], directory: Path, *, verify: b
     again = [line for number, line in enumerate(every) if line in every[:number]]
     assert all(b'"fence":' in line or b'"status":"noted"' in line for line in again)
     assert tuple(lines) == store.lines[: len(lines)]
-    opened = JsonFile(directory)
-    opened.open()
-    assert opened.look("default") == store.events[len(lines) - 1]
+    assert parsed(directory / DOCUMENT).event == store.events[len(lines) - 1]
     if files.get(DOCUMENT) == store.files[DOCUMENT]:
         assert len(lines) == len(store.lines)
     if verify:
@@ -170,6 +169,7 @@ def tried(which: str, examples: int, chance: int) -> Tally[str]:
         @seed(chance)
         @settings(
             max_examples=examples,
+            deadline=None,
             database=None,
             phases=[Phase.generate, Phase.shrink],
             suppress_health_check=[HealthCheck.too_slow],
