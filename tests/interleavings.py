@@ -86,7 +86,11 @@ def counted(stage: Stage, scene: Scene) -> Counted:
 def row(found: Counted) -> str:
     """Return a row of the table."""
     scene = found.scene
-    which = "all" if scene.switches_max is None else f"at most {scene.switches_max} interruptions"
+    which = (
+        "all"
+        if scene.switches_max is None
+        else f"at most {scene.switches_max} interruption{'s' * (scene.switches_max != 1)}"
+    )
     apart = "one process" if scene.apart == "threads" else "each a process"
     apart += ", its queue in steps too" if scene.outer else ""
     figures = (found.runs, found.wrong, found.by[TWICE], found.by[TORN], found.blocked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,10 @@ from tests.stage import BUILDS, TORN, TWICE, Scene, Stage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.interleavings import Counted
+
+    Count = Callable[[Scene], Counted]
+
 REACHES = ("nowhere", "threads", "processes", "hosts")
 DOCUMENT = Path(__file__).parent.parent / "docs" / "reliability.md"
 
@@ -27,17 +32,23 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def count(stage: Stage) -> Count:
+    """Count the runs of a scene, once for all tests."""
+    return cache(partial(counted, stage))
+
+
 def name_of(scene: Scene) -> str:
     bound = "" if scene.switches_max is None else f", {scene.switches_max} interruptions"
     return f"{scene.mode}, {scene.apart}{', one dies' if scene.deaths_max else ''}{bound}"
 
 
 @pytest.mark.parametrize("scene", QUICK, ids=name_of)
-def test_a_promise_holds_in_every_interleaving_exactly_where_the_claim_reaches(stage: Stage, scene: Scene) -> None:
+def test_a_promise_holds_in_every_interleaving_exactly_where_the_claim_reaches(count: Count, scene: Scene) -> None:
     """Beyond it, tickets are sold twice; who dies inside blocks the others exactly where the claim leaves it out. The
     figures are those of the document.
     """
-    found = counted(stage, scene)
+    found = count(scene)
     claim = CLAIMS[scene.mode]
     keeps_apart = REACHES.index(claim.reach) >= REACHES.index(scene.apart)
     assert (found.wrong == 0) is keeps_apart
@@ -71,13 +82,13 @@ def ways(steps: int) -> list[Way]:
 
 @pytest.mark.parametrize(("mode", "steps", "read", "line"), [("no_lock", 4, 0, 2), ("thread_lock", 6, 1, 3)])
 def test_the_number_of_double_sales_is_that_of_a_count_without_the_service(
-    stage: Stage, mode: str, steps: int, read: int, line: int
+    count: Count, mode: str, steps: int, read: int, line: int
 ) -> None:
     """Both sell the same ticket exactly when each reads before the other's line is written."""
     all_ways = ways(steps)
     assert len(all_ways) == math.comb(2 * steps, steps)
     broken = [way for way in all_ways if way.at(0, read) < way.at(1, line) and way.at(1, read) < way.at(0, line)]
-    found = counted(stage, Scene(mode))
+    found = count(Scene(mode))
     assert (found.runs, found.by[TWICE]) == (len(all_ways), len(broken))
 
 
@@ -135,10 +146,10 @@ def all_of(run: Callable[[Callable[[int], int]], tuple[str, ...]]) -> list[tuple
     return found
 
 
-def test_the_numbers_for_naive_are_those_of_a_world_of_three_variables(stage: Stage) -> None:
+def test_the_numbers_for_naive_are_those_of_a_world_of_three_variables(count: Count) -> None:
     """Tickets sold twice, and half a file read: counted by a simulation that shares nothing with the service."""
     expected = all_of(naively)
-    found = counted(stage, Scene("naive"))
+    found = count(Scene("naive"))
     assert found.runs == len(expected)
     assert found.by[TWICE] == sum("twice" in wrong for wrong in expected)
     assert found.by[TORN] == sum("torn" in wrong for wrong in expected)
@@ -160,8 +171,8 @@ def test_a_run_is_told_again_by_its_number() -> None:
     assert "there are only 70 runs" in CliRunner().invoke(main, ["no_lock", "--replay", "71"]).output
 
 
-def test_the_document_has_the_shortest_stories(stage: Stage) -> None:
+def test_the_document_has_the_shortest_stories(count: Count) -> None:
     """Of a mode that promises nothing, as it is found now."""
-    found = counted(stage, Scene("no_lock"))
+    found = count(Scene("no_lock"))
     assert found.shortest is not None
     assert f"- `no_lock`, number {found.shortest.number}: {story(found.shortest)}" in DOCUMENT.read_text()
