@@ -86,11 +86,8 @@ def counted(stage: Stage, scene: Scene) -> Counted:
 def row(found: Counted) -> str:
     """Return a row of the table."""
     scene = found.scene
-    which = (
-        "all"
-        if scene.switches_max is None
-        else f"at most {scene.switches_max} interruption{'s' * (scene.switches_max != 1)}"
-    )
+    bound = scene.switches_max
+    which = "all" if bound is None else f"at most {bound} interruption{'' if bound == 1 else 's'}"
     apart = "one process" if scene.apart == "threads" else "each a process"
     apart += ", its queue in steps too" if scene.outer else ""
     figures = (found.runs, found.wrong, found.by[TWICE], found.by[TORN], found.blocked)
