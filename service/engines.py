@@ -62,7 +62,7 @@ def _postgres(url: str, wait_s: float) -> EngineStore:
 
 
 def _redis(url: str, wait_s: float) -> EngineStore:
-    from service.stores.keyspace import Keyspace  # noqa: PLC0415  # its client may not be installed
+    from service.stores.redis_keyspace import Keyspace  # noqa: PLC0415  # its client may not be installed
 
     return Keyspace(url, wait_s)
 

@@ -20,7 +20,7 @@ from service import catalogue
 from service.mode import Busy, NotWritten, Unknown
 from service.modes import redis_lock
 from service.outcomes import Sold, SoldOut
-from service.stores.keyspace import Keyspace
+from service.stores.redis_keyspace import Keyspace
 from service.stores.redis_link import CONNECTIONS_MAX, REPLY_S
 from tests.counter import NOW, buying, decide_now, look, sell
 from tests.databases import missing

@@ -16,7 +16,7 @@ from loadtest.servers.process import Missing
 from service import rules
 from service.commands import KEY_S, Buy, Cancel, Command, Confirm, Hold, Resize, Sweep, key_of
 from service.outcomes import Sold
-from service.stores.keyspace import Keyspace
+from service.stores.redis_keyspace import Keyspace
 from service.values import Event, order_id
 from tests.box_office import BoxOffice
 from tests.counter import NOW

@@ -15,9 +15,9 @@ from loadtest.servers.process import Missing
 from service import catalogue
 from service.commands import Hold
 from service.outcomes import Held, NoSuchEvent, NoSuchOrder, Sold
-from service.stores import keyspace, redis_terms
-from service.stores.keyspace import Keyspace
+from service.stores import redis_keyspace, redis_terms
 from service.stores.lines import change_of
+from service.stores.redis_keyspace import Keyspace
 from service.stores.replay import Refused
 from service.stores.sealed import unseal
 from service.values import Event, order_id
@@ -150,7 +150,7 @@ def test_what_is_read_in_pieces_is_whole(
     fresh_url: Callable[[str], str], open_on: Callable[..., Mode], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events whose holds have ended, and the changes of an event, beyond what is asked for at once."""
-    monkeypatch.setattr(keyspace, "PIECE", 2)
+    monkeypatch.setattr(redis_keyspace, "PIECE", 2)
     url, names = fresh_url("redis"), [f"event-{number}" for number in range(5)]
     mode = open_on(url, **dict.fromkeys(names, 5))
     for name, ttl_s in zip(names, (3.0, 1.0, 9.0, 2.0, 1.0), strict=True):

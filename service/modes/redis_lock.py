@@ -16,7 +16,7 @@ from service.mode import Claim, Decide
 if TYPE_CHECKING:
     from service.commands import Command
     from service.outcomes import Reply
-    from service.stores.keyspace import Keyspace
+    from service.stores.redis_keyspace import Keyspace
 
 POLL_S = 0.01
 """A tenth of redis-py's, by which the counter stands idle most of the time. With less, Redis is busy being asked."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from service.commands import Command
     from service.outcomes import Reply
-    from service.stores.keyspace import Keyspace
+    from service.stores.redis_keyspace import Keyspace
 
 
 class RedisScript:

@@ -17,12 +17,12 @@ from redis.connection import Connection, parse_url
 from redis.retry import Retry
 
 from service.mode import Busy, NotWritten, Unknown
-from service.stores.scripts import packed
+from service.stores.redis_scripts import packed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from service.stores.scripts import Script
+    from service.stores.redis_scripts import Script
 
 CONNECT_S = 2.0
 REPLY_S = 5.0

@@ -21,10 +21,11 @@ from redis.retry import Retry
 from service.mode import Busy, NotWritten, Unknown
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
-from service.stores import notes, redis_terms
+from service.stores import redis_notes as notes
+from service.stores import redis_terms
 from service.stores.lines import lines_of
 from service.stores.redis_link import CONNECT_S, CONNECTIONS_MAX, REPLY_S, Limits, Link, not_sent
-from service.stores.scripts import CREATE, DECIDE, PAGE, TICKETS, WRITE
+from service.stores.redis_scripts import CREATE, DECIDE, PAGE, TICKETS, WRITE
 from service.values import EVENT_NAME, Event, Order, TicketMap, place_of
 
 if TYPE_CHECKING:
