@@ -7,6 +7,7 @@ import itertools
 import sqlite3
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from service import engines, rules
 from service.batch import commit
 from service.commands import Buy, Cancel, Command, Hold
+from service.flock import flock
 from service.mode import Conflict, NotWritten
 from service.modes.postgres_conditional import PostgresConditional
 from service.modes.sqlite import SqliteTransaction
@@ -31,10 +33,10 @@ from service.values import Event, Order, order_id
 from tests.box_office import BoxOffice
 from tests.counter import NOW, EngineCounter, buying, decide_now, look, sell
 from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from service.mode import Mode
     from service.rules import Decision
@@ -375,3 +377,23 @@ def test_holds_beyond_what_was_read_for_a_batch_are_read_when_they_are_needed(
 def late(page: Page, command: Command) -> Decision:
     """Decide when all of these holds have ended, but for those who cancel theirs in time."""
     return decide_now(page, command) if isinstance(command, Cancel) else rules.decide(page, command, NOW + 60)
+
+
+def test_a_service_that_starts_waits_in_line_with_those_who_sell(tmp_path: Path) -> None:
+    """SQLite would let it try for five seconds, and find no gap among workers who queue at the file lock."""
+    store = Sqlite(tmp_path / "tickets.db")
+    with flock(store.lock, wait=True):
+        starting = threading.Thread(target=store.prepare, args=({"default": 10},))
+        starting.start()
+        until(lambda: waits_for(store.lock))
+    starting.join()
+    store.open()
+    assert store.look("default") == Event("default", 10, 10)
+    store.close()
+
+
+def waits_for(path: Path) -> bool:
+    """Tell whether somebody waits for the lock of a file, by the kernel's list."""
+    inode = path.stat().st_ino
+    rows = Path("/proc/locks").read_text().splitlines()
+    return any(" -> FLOCK" in row and f":{inode} " in row for row in rows)

@@ -28,7 +28,7 @@ class PostgresAdvisory:
         survives=("killed holder", "paused holder", "power loss"),
         waits="sleeps in the kernel",
         fair=False,
-        price="keeps out only who takes the lock too; a paused holder holds up the others for 3 s",
+        price="keeps out only who takes the lock too; a paused host holds up the others for 1 s at a time",
     )
 
     def __init__(self, store: Postgres, decide: Decide, _wait_s: float) -> None:

@@ -33,7 +33,7 @@ class PostgresGroup:
         survives=("killed holder", "paused holder", "power loss"),
         waits="queues",
         fair=False,
-        price="fails together what was written together; a paused holder holds up the others for 3 s",
+        price="fails together what was written together; a paused host holds up the others for 1 s at a time",
     )
 
     def __init__(self, store: Postgres, decide: Decide, wait_s: float) -> None:

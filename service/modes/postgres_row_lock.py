@@ -27,7 +27,7 @@ class PostgresRowLock:
         survives=("killed holder", "paused holder", "power loss"),
         waits="sleeps in the kernel",
         fair=False,
-        price="pays for a commit with every order; a paused holder holds up the others for 3 s",
+        price="pays for a commit with every order; a paused host holds up the others for 1 s at a time",
     )
 
     def __init__(self, store: Postgres, decide: Decide, _wait_s: float) -> None:

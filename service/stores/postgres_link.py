@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 IDLE_IN_TRANSACTION = "25P03"
-PAUSED_S = 3.0
+PAUSED_S = 1.0
 """A transaction in which nothing was said for so long is ended by the server: a paused host lets go of its lock.
 
-A pause between reading and writing, as for a demonstration, must be shorter.
+Others of its connections may be in line behind it, and each holds up the others as long when its turn comes. A pause
+between reading and writing, as for a demonstration, must be shorter.
 """
 STATEMENT_S = 5.0
 """How long a statement may take, beside its wait for a lock."""

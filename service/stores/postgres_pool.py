@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -31,33 +31,44 @@ class Pool:
         self._wait_s = wait_s
         self._statements = statements
         self._process = os.getpid()
-        self._places: queue.SimpleQueue[Link | None] = queue.SimpleQueue()  # a quarter of what a Queue takes
+        self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a quarter of what a Queue takes
         for _ in range(CONNECTIONS_MAX):
             self._places.put(None)
+        self._free: list[Link] = []
+        """The one used last is used next: it is the warmest, and there are no more than are needed at once."""
 
     @contextmanager
     def link(self, *, wait: bool = True) -> Iterator[Link]:
         """Have a connection for oneself. Raises ``Busy`` if none is free in time, and ``NotWritten``."""
         wait_s = self._wait_s if wait else 0.0
         try:
-            link = self._places.get(timeout=wait_s)
+            self._places.get(timeout=wait_s)
         except queue.Empty:
             raise Busy(wait_s) from None
+        link: Link | None = None
         try:
-            if link and not link.alive():  # the server has ended it, or was started again
-                link.close()
-                link = None
-            link = link or self._made()
+            link = self._warm() or self._made()
             yield link
         finally:
-            self._places.put(link)
+            if link:
+                self._free.append(link)
+            self._places.put(None)
 
     def close(self) -> None:
         """End all connections that nobody has. Those of the process that this one was forked from are not ours."""
-        while not self._places.empty():
-            link = self._places.get()
-            if link and self._process == os.getpid():
+        while self._free:
+            link = self._free.pop()
+            if self._process == os.getpid():
                 link.close()
+
+    def _warm(self) -> Link | None:
+        """Return a connection that was used before, unless the server has ended it, or was started again."""
+        with suppress(IndexError):
+            link = self._free.pop()
+            if link.alive():
+                return link
+            link.close()
+        return None
 
     def _made(self) -> Link:
         try:

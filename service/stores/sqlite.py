@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.flock import flock
 from service.mode import Busy, NotWritten, Unknown
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.stores import queries
@@ -50,18 +51,13 @@ class Sqlite:
         """Make the database, its tables, and the events of ``seeds`` that are not there. Raises ``Refused``."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            database = self._connected()
-            try:
-                database.execute(WRITE["begin"])  # many may start at once
-                self._migrate(database)
-                database.executemany(WRITE["create"], seeds.items())
-                if not database.execute(READ["names"], ("", 1)).fetchall():
-                    database.execute(WRITE["create"], SEED)
-                database.execute("COMMIT")
-            finally:
-                self.close()
+            # In line with those who sell: SQLite's own waiting, which is trying again, would find no gap among them.
+            with flock(self.lock, wait=True):
+                self._prepared(seeds)
         except (OSError, sqlite3.Error) as error:
             raise Refused(f"{self.path} cannot be used as a database ({error}): choose another path") from None
+        except NotWritten as error:
+            raise Refused(f"{self.path} cannot be used as a database: {error}") from None
 
     def open(self) -> None:
         """Connect: a connection that was there before the fork would hold its locks for two processes."""
@@ -168,6 +164,18 @@ class Sqlite:
             database.execute(f"PRAGMA {pragma}")
         self._connections.append(database)
         return database
+
+    def _prepared(self, seeds: Mapping[str, int]) -> None:
+        database = self._connected()
+        try:
+            database.execute(WRITE["begin"])  # many may start at once
+            self._migrate(database)
+            database.executemany(WRITE["create"], seeds.items())
+            if not database.execute(READ["names"], ("", 1)).fetchall():
+                database.execute(WRITE["create"], SEED)
+            database.execute("COMMIT")
+        finally:
+            self.close()
 
     def _migrate(self, database: sqlite3.Connection) -> None:
         tables = {name for (name,) in database.execute(READ["tables"])}
