@@ -40,7 +40,7 @@ class EngineStore(Store, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """One engine: what its addresses look like, its best mode, and how its store is made of an address and ``wait_s``.
+    """One engine: what its addresses look like, its best mode, and how its store is made.
 
     ``extra`` is what has to be installed for it, as pip calls it.
     """
@@ -48,29 +48,29 @@ class Engine:
     address: str
     best: str
     extra: str
-    make: Callable[[str, float], EngineStore]
+    make: Callable[[Settings], EngineStore]
 
 
-def _sqlite(url: str, _wait_s: float) -> EngineStore:
-    return Sqlite(Path(url.removeprefix("sqlite:///")))
+def _sqlite(settings: Settings) -> EngineStore:
+    return Sqlite(Path(settings.url.removeprefix("sqlite:///")))
 
 
-def _postgres(url: str, wait_s: float) -> EngineStore:
+def _postgres(settings: Settings) -> EngineStore:
     from service.stores.postgres import Postgres  # noqa: PLC0415  # its client need not be there
 
-    return Postgres(url, wait_s)
+    return Postgres(settings.url, settings.wait_s, settings.think_s)
 
 
-def _redis(url: str, wait_s: float) -> EngineStore:
+def _redis(settings: Settings) -> EngineStore:
     from service.stores.redis_keyspace import Keyspace  # noqa: PLC0415  # its client may not be installed
 
-    return Keyspace(url, wait_s)
+    return Keyspace(settings.url, settings.wait_s)
 
 
-def _etcd(url: str, _: float) -> EngineStore:
+def _etcd(settings: Settings) -> EngineStore:
     from service.stores.etcd_line import EtcdLine  # noqa: PLC0415  # it needs a client
 
-    return EtcdLine(url)
+    return EtcdLine(settings.url)
 
 
 ENGINES: dict[str, Engine] = {
@@ -98,7 +98,7 @@ def made(settings: Settings) -> EngineStore:
     """Return the store at an address that was checked. Raises ``Refused``."""
     engine = ENGINES[scheme_of(settings.url)]
     try:
-        return engine.make(settings.url, settings.wait_s)
+        return engine.make(settings)
     except ModuleNotFoundError as error:
         raise Refused(
             f"{shown(settings.url)} needs the package {error.name}, which is not installed: "

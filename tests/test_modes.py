@@ -18,6 +18,7 @@ import pytest
 from service.catalogue import CLAIMS, SCHEMES
 from service.mode import Busy, Unknown
 from service.outcomes import NoSuchEvent, Reply, Sold, SoldOut
+from service.stores import postgres_link
 from service.values import Event
 from tests.counter import ON_FILES, EngineCounter, buying, decide_now
 from tests.processes import state
@@ -60,6 +61,12 @@ def counter(counter: Counter, fresh_url: Callable[[str], str], name: str) -> Ite
     made.close()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stands still inside, as a test has it, is not taken for one who is paused."""
+    monkeypatch.setattr(postgres_link, "PAUSED_S", 60.0)
+
+
 def reaches(name: str, distance: str) -> bool:
     """Tell whether a mode claims to keep sellers apart that stand at ``distance``."""
     return REACHES.index(CLAIMS[name].reach) >= REACHES.index(distance)
@@ -91,6 +98,7 @@ def run_apart(distance: str, mode: Mode, work: Callable[[Mode], list[Reply]], se
     return told
 
 
+@pytest.mark.usefixtures("patient")
 @each_deciding_mode
 @each_distance
 def test_two_are_inside_at_once_exactly_where_the_claim_ends(counter: AnyCounter, name: str, distance: str) -> None:
@@ -166,6 +174,7 @@ def test_a_refusal_writes_nothing(counter: Counter, name: str) -> None:
     assert [(counter.directory / file).read_bytes() for file in ("default.json", "default.jsonl")] == before
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     "name",
     [name for name, claim in DECIDING.items() if claim.waits not in {"does not wait", "retries"}],
@@ -192,6 +201,7 @@ def test_a_wait_ends_at_its_deadline_with_nothing_done(counter: AnyCounter, name
     assert event.version == 1
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize(
     "name", [name for name, claim in DECIDING.items() if claim.reach != "nowhere" and name not in ONE_WRITER]
 )

@@ -201,7 +201,7 @@ def test_a_wait_for_a_lock_of_another_program_ends_too(counter: EngineCounter, n
     """Somebody has the table locked: certainly not done, after the patience of the service."""
     mode = counter.opened(name, wait_s=SHORT_S)
     sell(mode)
-    with postgres_link.connected(counter.url, 1.0) as other, other.transaction():
+    with postgres_link.connected(counter.url, postgres_link.Bounds(1.0, 10.0)) as other, other.transaction():
         other.execute("LOCK TABLE turnstile.changes")
         with pytest.raises(Busy, match=r"busy for 0\.2 s"):
             mode.execute(buying())

@@ -12,9 +12,9 @@ import psycopg
 from service.mode import Busy, Conflict, NotWritten
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
-from service.stores import queries
+from service.stores import postgres_link, queries
 from service.stores.postgres_inside import Inside, LockedRow, not_sent, refused, unknown
-from service.stores.postgres_link import Lost, Refusal, connected
+from service.stores.postgres_link import Bounds, Lost, Refusal, connected
 from service.stores.postgres_pool import Pool
 from service.stores.postgres_values import asked, kept, known, numbers, recorded, row
 from service.stores.replay import Refused
@@ -42,16 +42,17 @@ KNOWN_MAX = 100_000
 class Postgres:
     """A store in one database."""
 
-    def __init__(self, url: str, wait_s: float) -> None:
-        """``wait_s`` is how long is waited for a connection, and then for a lock."""
+    def __init__(self, url: str, wait_s: float, think_s: float = 0.0) -> None:
+        """``wait_s`` is how long is waited for a connection, and then for a lock; ``think_s``, before a decision."""
         self._url = url
         self._wait_s = wait_s
-        self._pool = Pool(url, wait_s, STATEMENTS)
+        self._bounds = Bounds(wait_s, postgres_link.PAUSED_S + think_s)
+        self._pool = Pool(url, self._bounds, STATEMENTS)
         self._there: set[str] = set()
 
     def prepare(self, seeds: Mapping[str, int]) -> None:
         try:
-            with connected(self._url, self._wait_s) as connection, connection.transaction():
+            with connected(self._url, self._bounds) as connection, connection.transaction():
                 connection.execute("SET LOCAL lock_timeout = 0")  # another host prepares: it ends, or dies
                 connection.execute("SET LOCAL statement_timeout = 0")
                 connection.execute(PREPARING["alone"])
@@ -67,7 +68,7 @@ class Postgres:
     def open(self) -> None:
         """Have connections made when they are needed."""
         self._pool.close()
-        self._pool = Pool(self._url, self._wait_s, STATEMENTS)
+        self._pool = Pool(self._url, self._bounds, STATEMENTS)
 
     def close(self) -> None:
         self._pool.close()

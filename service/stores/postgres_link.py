@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -28,13 +29,20 @@ IDLE_IN_TRANSACTION = "25P03"
 PAUSED_S = 1.0
 """A transaction in which nothing was said for so long is ended by the server: a paused host lets go of its lock.
 
-Others of its connections may be in line behind it, and each holds up the others as long when its turn comes. A pause
-between reading and writing, as for a demonstration, must be shorter.
+Others of its connections may be in line behind it, and each holds up the others as long when its turn comes.
 """
 STATEMENT_S = 5.0
 """How long a statement may take, beside its wait for a lock."""
 REPLY_S = 2.0
 """How much longer than that a reply is waited for, from a server that is paused or out of reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a statement waits for a lock, and how long a transaction may stand still, in seconds."""
+
+    wait_s: float
+    still_s: float
 
 
 class Refusal(Exception):
@@ -53,10 +61,10 @@ class Lost(Exception):
 class Link:
     """A connection. Its statements are prepared when it is made, so that none is parsed and planned again."""
 
-    def __init__(self, url: str, wait_s: float, statements: Mapping[str, str]) -> None:
-        """``wait_s`` is how long a statement waits for a lock. Raises ``psycopg.OperationalError``."""
-        self._reply_s = wait_s + STATEMENT_S + REPLY_S
-        self._connection = connected(url, wait_s)
+    def __init__(self, url: str, bounds: Bounds, statements: Mapping[str, str]) -> None:
+        """Connect. Raises ``psycopg.OperationalError``."""
+        self._reply_s = bounds.wait_s + STATEMENT_S + REPLY_S
+        self._connection = connected(url, bounds)
         self._libpq = self._connection.pgconn
         self._poll = select.poll()
         self._poll.register(self._libpq.socket, select.POLLIN)
@@ -145,15 +153,15 @@ class Link:
             self._libpq.consume_input()
 
 
-def connected(url: str, wait_s: float) -> psycopg.Connection[tuple[object, ...]]:
+def connected(url: str, bounds: Bounds) -> psycopg.Connection[tuple[object, ...]]:
     """Return a connection with the bounds of this service. Raises ``psycopg.OperationalError``."""
-    bounds = {
-        "lock_timeout": max(wait_s, 0.001),  # nothing would mean: no bound
-        "statement_timeout": wait_s + STATEMENT_S,
-        "idle_in_transaction_session_timeout": PAUSED_S,
+    seconds = {
+        "lock_timeout": max(bounds.wait_s, 0.001),  # nothing would mean: no bound
+        "statement_timeout": bounds.wait_s + STATEMENT_S,
+        "idle_in_transaction_session_timeout": bounds.still_s,
     }
     said = conninfo_to_dict(url)
-    words = [str(said.get("options") or ""), *(f"-c {name}={seconds * 1000:.0f}" for name, seconds in bounds.items())]
+    words = [str(said.get("options") or ""), *(f"-c {name}={each * 1000:.0f}" for name, each in seconds.items())]
     return psycopg.connect(
         url,
         autocommit=True,

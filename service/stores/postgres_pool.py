@@ -19,6 +19,8 @@ from service.stores.postgres_link import Link
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from service.stores.postgres_link import Bounds
+
 CONNECTIONS_MAX = 4
 """Of each worker: of three hosts with four workers each, half of the 100 that PostgreSQL allows by default."""
 
@@ -26,9 +28,9 @@ CONNECTIONS_MAX = 4
 class Pool:
     """Links to one server. Make it in each worker, after the fork."""
 
-    def __init__(self, url: str, wait_s: float, statements: Mapping[str, str]) -> None:
+    def __init__(self, url: str, bounds: Bounds, statements: Mapping[str, str]) -> None:
         self._url = url
-        self._wait_s = wait_s
+        self._bounds = bounds
         self._statements = statements
         self._process = os.getpid()
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a quarter of what a Queue takes
@@ -40,7 +42,7 @@ class Pool:
     @contextmanager
     def link(self, *, wait: bool = True) -> Iterator[Link]:
         """Have a connection for oneself. Raises ``Busy`` if none is free in time, and ``NotWritten``."""
-        wait_s = self._wait_s if wait else 0.0
+        wait_s = self._bounds.wait_s if wait else 0.0
         try:
             self._places.get(timeout=wait_s)
         except queue.Empty:
@@ -72,7 +74,7 @@ class Pool:
 
     def _made(self) -> Link:
         try:
-            return Link(self._url, self._wait_s, self._statements)
+            return Link(self._url, self._bounds, self._statements)
         except psycopg.OperationalError as error:
             raise NotWritten(f"PostgreSQL cannot be reached ({_first_line(error)}), so nothing was done") from error
 
