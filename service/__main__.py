@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -19,6 +19,10 @@ from service.gunicorn_conf import Server
 from service.settings import PREFIX, Settings, WrongSetting
 from service.stores.replay import Refused
 from service.sweeper import Sweeper
+from service.upkeep import repair, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BINDABLE = {
     errno.EADDRINUSE: "a port that no other program listens on (stop that one, or choose another port)",
@@ -28,7 +32,14 @@ BINDABLE = {
 
 def main() -> None:
     """Run the command line."""
-    command = click.Command("service", params=_flags(), callback=_serve, help="Sell tickets, each of them once.")
+    command = click.Group(
+        "service",
+        params=_flags(),
+        callback=_serve,
+        help="Sell tickets, each of them once.",
+        invoke_without_command=True,
+        commands=[verify, repair],
+    )
     try:
         command.main(prog_name="python -m service", standalone_mode=False)
     except click.ClickException as error:
@@ -71,7 +82,14 @@ def _shown(default: object) -> str:
     return "none" if default in {"", None} else str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def _serve(**flags: str | None) -> NoReturn:
+def _serve(**flags: str | None) -> None:
+    if click.get_current_context().invoked_subcommand is None:
+        _run(flags)
+    elif any(value is not None for value in flags.values()):
+        raise click.UsageError("settings are for the service alone: leave them out before a command")
+
+
+def _run(flags: Mapping[str, str | None]) -> NoReturn:
     try:
         given = settings.load(os.environ, {name: value for name, value in flags.items() if value is not None})
         chosen = catalogue.chosen(given)  # before the port: what is wrong with both is to be told of what was typed

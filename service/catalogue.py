@@ -112,8 +112,11 @@ def _on_files(settings: Settings) -> tuple[Mode, list[str]]:
         make = partial(SingleWriter, pause_s=settings.think_s)
     kind = STORES.get(settings.mode, JsonFile)
     if settings.trace is None:
-        return make(kind(settings.data), decide, settings.wait_s), claimed.mended
+        store = kind(settings.data)
+        store.believed = claimed.believed
+        return make(store, decide, settings.wait_s), claimed.mended
     store = NOTING[kind](settings.data)
+    store.believed = claimed.believed
     return Traced(make(store, store.deciding(decide), settings.wait_s), store, settings.trace), claimed.mended
 
 

@@ -27,7 +27,7 @@ import filelock
 
 from service import committer, flock, later, line, turns
 from service.stores import fenced, following, json_file
-from service.stores.document import rewriting
+from service.stores.document import overwrite, refill
 from tests import stepped_kernel
 from tests.scheduler import here, step
 
@@ -177,7 +177,7 @@ def stepped(*, outer: bool = False) -> Iterator[None]:
         (flock, "fcntl", _like(fcntl, flock=stepped_kernel.flock)),
         (turns, "_lock", stepped_kernel.turn_lock),
         (turns, "ROOM", threading.Semaphore(sys.maxsize)),  # a process takes its own with it when it dies
-        (json_file, "rewriting", _rewriting),
+        (json_file, "refill", _refill),
         *((fenced, name, _stopped(word, getattr(fenced, name))) for name, word in FENCED.items()),
     ]
     with contextlib.ExitStack() as stack:
@@ -198,9 +198,8 @@ def _stopped(word: str, real: Callable[..., T]) -> Callable[..., T]:
     return stopped
 
 
-@contextlib.contextmanager
-def _rewriting(path: Path) -> Iterator[Any]:
+def _refill(document: Path, text: bytes) -> None:
     """Stop where the document is empty."""
-    with rewriting(path) as file:
-        step("fills the document")
-        yield file
+    refill(document, b"")
+    step("fills the document")
+    overwrite(document, text)

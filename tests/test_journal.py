@@ -16,7 +16,7 @@ import pytest
 from service import catalogue
 from service.mode import Damaged, NotWritten, Unknown
 from service.outcomes import NoSuchEvent, NoSuchOrder, Sold
-from service.stores import closed_index, document, journal, order_index, recovery, replay
+from service.stores import closed_index, disk, document, journal, order_index, recovery, replay
 from service.stores.closed_index import ClosedIndex
 from service.stores.json_file import JsonFile
 from service.stores.replay import Refused, verified
@@ -110,7 +110,7 @@ def test_whoever_dies_while_closing_a_journal_loses_nothing(
         dying = opened(counter, joins=True)
         patch = pytest.MonkeyPatch()
         if step == "link":
-            patch.setattr(type(directory), "hardlink_to", die)
+            patch.setattr(disk, "link", die)
         elif step == "replace":
             patch.setattr(journal, "replace", die)
         else:

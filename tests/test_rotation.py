@@ -16,7 +16,7 @@ from service.catalogue import CLAIMS
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, key_of
 from service.mode import NotWritten
 from service.outcomes import Cancelled, Held, NoSuchEvent, NoSuchOrder, Reply, Sized, Sold
-from service.stores import document, fenced, fencing, journal, json_file, order_index
+from service.stores import disk, document, fenced, fencing, journal, json_file, order_index
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 from service.stores.lines import CARRIED, change_of
@@ -207,7 +207,7 @@ def test_an_event_of_one_who_died_while_making_it_can_be_made(counter: Counter, 
             real(path, text)
 
         if step == "with a second name":
-            patch.setattr(type(directory), "unlink", lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+            patch.setattr(disk, "unlink", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
             patch.setattr(document, "_spare", spare)
         else:
             patch.setattr(json_file, "place", die)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from service.mode import Damaged, NotWritten
 from service.outcomes import NoSuchOrder, Sold, SoldOut
-from service.stores import document, json_file
-from service.stores.document import private
+from service.stores import disk, document, json_file
 from service.stores.sealed import seal, unseal
 from service.values import Event
 from tests.counter import Counter, buying, look, sell
@@ -142,13 +141,13 @@ def test_a_sale_is_on_disk_before_its_document_and_its_document_is_never_half_th
                 (os, "write", lambda descriptor, _: f"write {of(descriptor, journal)}"),
                 (os, "fsync", lambda descriptor: f"fsync {of(descriptor, journal)}"),
                 (json_file, "overwrite", lambda path, _: f"overwrite {path.suffix}"),
-                (json_file, "rewriting", lambda path: f"empty {path.suffix}"),
+                (json_file, "refill", lambda path, _: f"empty {path.suffix}"),
             ]
             for target, attribute, tell in told:
                 patch.setattr(target, attribute, noting(getattr(target, attribute), tell, taken))
             sell(mode)
     assert steps["no_lock"] == ["write journal", "fsync journal", "overwrite .json"]
-    assert steps["naive"] == ["write journal", "fsync journal", "empty .json"]
+    assert steps["naive"] == ["write journal", "fsync journal", "empty .json", "write another file"]
 
 
 def of(descriptor: int, journal: int) -> str:
@@ -169,6 +168,7 @@ def noting(real: Callable[..., Any], told: Callable[..., str], taken: list[str])
 def test_a_reader_of_naive_finds_half_a_document(counter: Counter) -> None:
     """Between the truncation and the filling there is nothing to read; one that is written over is never empty."""
     seen: list[object] = []
+    private = disk.private
 
     def looking(path: Path, flags: int) -> int:
         descriptor = private(path, flags)
@@ -182,7 +182,7 @@ def test_a_reader_of_naive_finds_half_a_document(counter: Counter) -> None:
     for name in ("naive", "no_lock"):
         mode = counter.opened(name)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(document, "private", looking)
+            patch.setattr(disk, "private", looking)
             sell(mode)
     assert seen == ["default.json does not hold one whole document but 0 bytes: b''", Event("default", 10, 9, 1)]
 

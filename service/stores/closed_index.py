@@ -1,4 +1,7 @@
-"""The orders and keys of closed journals: in a SQLite file that all workers share, and that can be made again."""
+"""The orders and keys of closed journals: in a SQLite file that all workers share, and that can be made again.
+
+What SQLite does to its file does not go through ``disk.py``: whatever a power loss leaves of it, nothing is lost.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from service.mode import Damaged, NotWritten
-from service.stores import journal
-from service.stores.document import private
+from service.stores import disk, journal
 from service.stores.fencing import LINE_BYTES_MAX, START
 from service.stores.scan import line_at, scanned
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+FILE = "orders.sqlite"
 CACHE_KIB = 512
 """How much of the file a thread that looks keeps in memory."""
 BUSY_S = 60.0
@@ -53,7 +56,7 @@ class ClosedIndex:
             raise self._unusable(error) from error
         if row is None or row[0] != path.stem:
             return b""
-        descriptor = private(journal.closed_path(path, row[1]), os.O_RDONLY)
+        descriptor = disk.private(journal.closed_path(path, row[1]), os.O_RDONLY)
         try:
             return line_at(descriptor, row[2], name)
         finally:
@@ -82,7 +85,7 @@ class ClosedIndex:
             known = set(connection.execute("SELECT event, since, mark FROM journals"))
             for name, journals in closed.items():
                 for since, path in journals:
-                    each = name, since, _mark(path)
+                    each = name, since, mark_of(path)
                     # One that has its second name only, and still grows, is none of them yet.
                     if each not in known and not path.samefile(self._directory / f"{name}.jsonl"):
                         _add(connection, each, path)
@@ -93,12 +96,12 @@ class ClosedIndex:
 
     @property
     def _file(self) -> Path:
-        return self._directory / "orders.sqlite"
+        return self._directory / FILE
 
     def _connected(self) -> sqlite3.Connection:
         with self._making, contextlib.suppress(FileExistsError):
             # Only ever before SQLite opens it: to close a file of one's own gives up all its locks in this process.
-            os.close(private(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+            os.close(disk.private(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         for left in reversed(range(TRIES_MAX)):
             try:
@@ -127,9 +130,9 @@ class ClosedIndex:
         return mine
 
 
-def _mark(path: Path) -> int:
+def mark_of(path: Path) -> int:
     """Return what tells a journal from one of the same name: the CRC-32 of how it begins, which says when that was."""
-    descriptor = private(path, os.O_RDONLY)
+    descriptor = disk.private(path, os.O_RDONLY)
     try:
         return crc32(os.pread(descriptor, LINE_BYTES_MAX, 0))
     finally:

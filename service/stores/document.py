@@ -7,12 +7,14 @@ checksum tells, and reading again gives the new ones.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from service.mode import Damaged
+from service.stores import disk
 from service.stores.sealed import seal, unseal
 from service.values import Event
 
@@ -85,7 +87,7 @@ def understood(text: bytes) -> Checkpoint:
 
 def read(path: Path) -> bytes:
     """Return a small file's text."""
-    descriptor = private(path, os.O_RDONLY)
+    descriptor = disk.private(path, os.O_RDONLY)
     try:
         return os.read(descriptor, 4096)
     finally:
@@ -94,54 +96,49 @@ def read(path: Path) -> bytes:
 
 def overwrite(document: Path, text: bytes) -> None:
     """Write a rendered document over the one that is there, in one step and without cutting it off first."""
-    descriptor = private(document, os.O_WRONLY | os.O_CREAT)
+    descriptor = disk.private(document, os.O_WRONLY | os.O_CREAT)
     try:
-        os.pwrite(descriptor, text, 0)
+        disk.write_over(descriptor, text)
     finally:
         os.close(descriptor)
 
 
-def private(path: Path, flags: int) -> int:
-    """Open a file for the owner alone, and never through a symbolic link. Return its descriptor."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
-def rewriting(path: Path) -> BinaryIO:
-    """Open a private file to fill it anew; it is empty from this moment on."""
-    return os.fdopen(private(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb")
+def refill(document: Path, text: bytes) -> None:
+    """Empty a document, and then fill it: who reads in between finds nothing."""
+    descriptor = disk.private(document, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        disk.write(descriptor, text)
+    finally:
+        os.close(descriptor)
 
 
 def replace(path: Path, text: bytes) -> None:
     """Put a file in place, durable before this returns: its bytes, then its name."""
     spare = _spare(path, text)
-    spare.replace(path)
-    _sync_folder(path)
+    disk.rename(spare, path)
+    disk.sync_names(path.parent)
 
 
 def place(path: Path, text: bytes) -> None:
     """Put a file in place as ``replace`` does, but only where there is none. Raises ``FileExistsError``."""
     spare = _spare(path, text)
     try:
-        path.hardlink_to(spare)
+        disk.link(spare, path)
     finally:
-        spare.unlink()
-    _sync_folder(path)
+        disk.unlink(spare)
+    disk.sync_names(path.parent)
 
 
 def _spare(path: Path, text: bytes) -> Path:
     """Return a file beside ``path`` that nobody else writes, with ``text`` on disk."""
     spare = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp")
-    spare.unlink(missing_ok=True)  # of one who died within ``place``, it is a second name of what is in use
-    with rewriting(spare) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return spare
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    with contextlib.suppress(FileNotFoundError):
+        disk.unlink(spare)  # of one who died within ``place``, it is a second name of what is in use
+    descriptor = disk.private(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        os.fsync(folder)
+        while text:
+            text = text[disk.write(descriptor, text) :]
+        disk.sync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
+    return spare

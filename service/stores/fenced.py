@@ -24,11 +24,12 @@ from typing import TYPE_CHECKING
 
 from service.mode import NotWritten
 from service.outcomes import NoSuchEvent
-from service.stores import fencing, journal
-from service.stores.document import Checkpoint, overwrite, parsed, private, rendered
+from service.stores import disk, fencing, journal
+from service.stores.document import Checkpoint, overwrite, parsed, rendered
 from service.stores.fencing import CANCEL, Place
-from service.stores.json_file import Files, JsonFile, not_written
+from service.stores.json_file import Files, JsonFile
 from service.stores.lines import lines_of
+from service.stores.stopped import check, is_stopped, refused, synced
 from service.stores.tickets import Tickets
 from service.values import Event
 
@@ -52,7 +53,7 @@ class FencedJsonFile(JsonFile):
         try:
             return fencing.take(self._at(event).journal)
         except OSError as error:
-            raise not_written(error) from error
+            raise refused(self._at(event).journal, error) from error
 
     def write(self, page: Page, fence: int = 0) -> None:
         """Write a page that was read under ``fence``. Raises ``NotWritten`` when others have gone on since."""
@@ -68,6 +69,7 @@ class FencedJsonFile(JsonFile):
 
     def _current(self, name: str, files: Files) -> Following:
         """Return how the event stands. Nothing is cut off and nothing is closed, for both would be late writes too."""
+        check(files.journal)
         with journal.appending(files.journal) as descriptor:
             known = self._known(name, descriptor)
             with known.lock:
@@ -76,7 +78,7 @@ class FencedJsonFile(JsonFile):
                 at = _checkpoint(known)
             if known.counted == before and parsed(files.document) == at:
                 return known
-            os.fsync(descriptor)
+            disk.sync(descriptor)
         overwrite(files.document, rendered(at))
         return known
 
@@ -95,11 +97,11 @@ class FencedJsonFile(JsonFile):
                     _check(files, known, descriptor, version, fence)
                     end = _put(descriptor, known, line)
                 except OSError as error:
-                    raise not_written(error) from error
+                    raise refused(files.journal, error) from error
                 known.catch_up(descriptor, end)
                 if known.counted != end:
                     raise _late()
-            os.fsync(descriptor)
+            synced(descriptor, files.journal)
             return files.document, rendered(_checkpoint(known))
 
 
@@ -108,11 +110,15 @@ def _seen(files: Files) -> Event:
     known = parsed(files.document)
     if os.stat(files.journal).st_size == known.covered:  # noqa: PTH116  # half the time of Path.stat, with every look
         return known.event
-    descriptor = private(files.journal, os.O_RDONLY)
+    descriptor = disk.private(files.journal, os.O_RDONLY)
     try:
         event = _read_on(descriptor, known)
         if event != known.event:
-            os.fsync(descriptor)
+            if is_stopped(
+                files.journal
+            ):  # what came behind the document may not be on disk, and another sync would lie
+                return known.event
+            synced(descriptor, files.journal)
     finally:
         os.close(descriptor)
     return event
@@ -148,7 +154,7 @@ def _put(descriptor: int, known: Following, line: bytes) -> int:
     Half a line that is there gets its end first. If the rest of it has come since, the end is a line that says nothing.
     """
     text = line if known.read == os.fstat(descriptor).st_size else CANCEL + line
-    if os.write(descriptor, text) < len(text):
+    if disk.write(descriptor, text) < len(text):
         raise OSError(errno.ENOSPC, "no room in the journal")
     return os.lseek(descriptor, 0, os.SEEK_CUR)
 

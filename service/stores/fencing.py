@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from service.mode import Damaged
-from service.stores.document import private
+from service.stores import disk
 from service.stores.sealed import unseal
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ def take(journal: Path) -> int:
 
     A byte is appended to a file, and where it stands is the number: one byte for each time that the lease was taken.
     """
-    descriptor = private(_counter(journal), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    descriptor = disk.private(_counter(journal), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        if not os.write(descriptor, b"."):
+        if not disk.write(descriptor, b"."):
             raise OSError(0, "the byte was not written")
         return os.lseek(descriptor, 0, os.SEEK_CUR)
     finally:
@@ -124,10 +124,10 @@ def taken(journal: Path) -> int:
 
 def go_on_above(journal: Path, fence: int) -> None:
     """Let the next fence be higher than ``fence``; the counter is not fsynced. Call it while nobody sells."""
-    descriptor = private(_counter(journal), os.O_WRONLY | os.O_CREAT)
+    descriptor = disk.private(_counter(journal), os.O_WRONLY | os.O_CREAT)
     try:
         if os.fstat(descriptor).st_size < fence:
-            os.ftruncate(descriptor, fence)
+            disk.truncate(descriptor, fence)
     finally:
         os.close(descriptor)
 

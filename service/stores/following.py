@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from service.mode import Damaged
 from service.stores import fencing
 from service.stores.document import Checkpoint
 from service.stores.fencing import START, DoesNotFollow
@@ -31,8 +32,11 @@ HALF_LINE_TRIES, HALF_LINE_S = 20, 0.001
 class Following:
     """What is known of the journal of an event, by a worker."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Begin with the first line of an open journal. Raises ``Damaged``."""
+    def __init__(self, descriptor: int, believed: Checkpoint | None = None) -> None:
+        """Begin with the first line of an open journal. Raises ``Damaged``.
+
+        A start that did not read this journal believed its document: whoever reads it first finds out.
+        """
         self.file = os.fstat(descriptor).st_ino
         self.lock = threading.Lock()
         """For modes that let several threads inside."""
@@ -47,6 +51,14 @@ class Following:
         """Something was decided that is not written yet: it stands in ``standing`` already, and in these."""
         self.orders: dict[str, Order] = {}
         self.used: dict[str, Used] = {}
+        if believed and believed.since == self.standing.since:
+            self.catch_up(descriptor, believed.covered)
+            if self.standing.event != believed.event:
+                # What lines that do not follow are passed over for, as if their writer had come late, was acknowledged.
+                raise Damaged(
+                    f"the first {believed.covered} bytes of the journal of {believed.event.name} do not give what its "
+                    f"document says: stop the service and verify the store"
+                )
 
     def catch_up(self, descriptor: int, end: int | None = None) -> None:
         """Read the whole lines that are new, as far as ``end``. Raises ``Damaged`` where one is damaged."""

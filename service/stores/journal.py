@@ -16,12 +16,13 @@ import time
 from typing import TYPE_CHECKING, BinaryIO
 
 from service.mode import Damaged, Unknown
-from service.stores import fencing
-from service.stores.document import private, replace
+from service.stores import disk, fencing
+from service.stores.document import replace
 from service.stores.fencing import NOTED, START
 from service.stores.lines import CARRIED, carried
 from service.stores.sealed import seal
 from service.stores.standing import begun
+from service.stores.stopped import refused, synced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,17 +92,18 @@ def close(journal: Path, standing: Standing) -> None:
     """
     name = closed_path(journal, standing.since)
     try:
-        name.hardlink_to(journal)
+        disk.link(journal, name)
     except FileExistsError:
         if not name.samefile(journal):  # else of one who died right after this step
             raise Damaged(f"{name.name} is there already and is another journal: it is of an event before") from None
+    disk.sync_names(journal.parent)  # else the new journal might come to disk without this name, and all before be lost
     replace(journal, beginning(standing))
 
 
 def opened(journal: Path) -> int:
     """Open a journal to append to it. It is opened for each write: its name may mean a new file since the last one."""
     # O_APPEND: even a mode that keeps nobody out never writes one line into the middle of another.
-    return private(journal, os.O_RDWR | os.O_APPEND)
+    return disk.private(journal, os.O_RDWR | os.O_APPEND)
 
 
 @contextlib.contextmanager
@@ -114,17 +116,37 @@ def appending(journal: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def record(journal: Path, lines: bytes) -> int:
+    """Append ``lines``, all or none, make them durable, and return the size after.
+
+    Raises ``NotWritten`` if certainly none is there, and ``Unknown`` if nobody can say.
+    """
+    try:
+        descriptor = opened(journal)
+    except OSError as error:
+        raise refused(journal, error) from error
+    try:
+        try:
+            size = append(descriptor, lines)
+        except OSError as error:
+            raise refused(journal, error) from error
+        synced(descriptor, journal)
+        return size
+    finally:
+        os.close(descriptor)
+
+
 def append(descriptor: int, lines: bytes) -> int:
     """Append ``lines``, all or none, and return the size after. Raises ``OSError`` if they do not fit.
 
     Raises ``Unknown`` if what was written of them cannot be taken back.
     """
     start = os.fstat(descriptor).st_size
-    written = os.write(descriptor, lines)
+    written = disk.write(descriptor, lines)
     if written < len(lines):
         # Half a line is no sale. Written again from its middle, it might share the journal with another's line.
         try:
-            os.ftruncate(descriptor, start)
+            disk.truncate(descriptor, start)
         except OSError as error:
             raise Unknown("part of it was written and could not be taken back") from error
         raise OSError(errno.ENOSPC, "no room in the journal")
@@ -147,7 +169,7 @@ def changes(journal: Path, after: int) -> Iterator[bytes]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    return os.fdopen(private(path, os.O_RDONLY), "rb")
+    return os.fdopen(disk.private(path, os.O_RDONLY), "rb")
 
 
 def _above(after: int, lines: BinaryIO) -> Iterator[bytes]:

@@ -28,20 +28,22 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.mode import Damaged, NotWritten
+from service.mode import Damaged
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
-from service.stores import journal
-from service.stores.document import Checkpoint, documents, overwrite, parsed, place, rendered, rewriting
+from service.stores import disk, journal
+from service.stores.disk import NotSynced
+from service.stores.document import Checkpoint, documents, overwrite, parsed, place, refill, rendered
 from service.stores.following import Following
-from service.stores.lines import lines_of
+from service.stores.lines import lines_of_all
 from service.stores.order_index import OrderIndex
 from service.stores.pages import found, page_for
+from service.stores.stopped import check, refused, unknown
 from service.stores.tickets import Tickets
 from service.values import EVENT_NAME, Event, Order, TicketMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from service.commands import Command
@@ -64,6 +66,8 @@ class JsonFile:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.believed: Mapping[str, Checkpoint] = {}
+        """What documents said at the start whose journals were not read from their first line."""
         self._files: dict[str, Files] = {}
         self._followed: OrderedDict[str, Following] = OrderedDict()
         self._making = threading.Lock()
@@ -82,16 +86,23 @@ class JsonFile:
     def create(self, name: str, capacity: int) -> bool:
         """Make an event that is called so, and tell whether it was not there before, of any capacity."""
         files = self._at(name)
+        check(files.journal)
         try:
-            with contextlib.suppress(FileExistsError):  # one who made it and died may have left it without a document
+            try:
                 place(files.journal, journal.opening(Event(name, capacity, capacity)))
+            except (
+                FileExistsError
+            ):  # one who made it and died may have left it without a document, or its name unsynced
+                disk.sync_names(self.directory)
             with journal.appending(files.journal) as descriptor:
                 known = Following(descriptor)
             place(files.document, rendered(known.checkpoint()))
         except FileExistsError:
             return False
+        except NotSynced as error:
+            raise unknown(files.journal, error) from error
         except OSError as error:
-            raise not_written(error) from error
+            raise refused(files.journal, error) from error
         return known.standing.event.capacity == capacity
 
     def names(self, after: str, limit: int) -> list[str]:
@@ -107,7 +118,8 @@ class JsonFile:
             try:
                 known = self._current(command.event, files)
             except OSError as error:  # nothing was decided yet
-                raise not_written(error) from error
+                self.forget(command.event)
+                raise refused(files.journal, error) from error
         with known.lock:
             return page_for(command, known, self._index, files.journal)
 
@@ -129,9 +141,7 @@ class JsonFile:
 
     def write_in_place(self, page: Page) -> None:
         """Write as the article does: truncate the document, then fill it. A reader in between finds nothing."""
-        document, text = self._appended([page])
-        with rewriting(document) as file:
-            file.write(text)
+        refill(*self._appended([page]))
 
     def look(self, name: str) -> Event | NoSuchEvent:
         files = self._files_of(name)
@@ -192,6 +202,7 @@ class JsonFile:
 
     def _caught_up(self, name: str, files: Files) -> Following:
         """Read what is new; cut off half a line that is left there; let the document say what the journal says."""
+        check(files.journal)
         with journal.appending(files.journal) as descriptor:
             known = self._known(name, descriptor)
             with known.lock:
@@ -202,11 +213,13 @@ class JsonFile:
                     covered = max(known.read, said.covered)
                     raise Damaged(f"{files.document.name} covers {covered} bytes of a journal that has {size}")
                 if known.read < size:
-                    os.ftruncate(descriptor, known.read)
+                    disk.truncate(descriptor, known.read)
                 if said == at:  # by whoever wrote the lines, when they were durable
                     return known
                 # What the dead had not made durable, and lookers cannot see yet, is so before anyone decides on it.
-                os.fsync(descriptor)
+                disk.sync(descriptor)
+        if said.since != at.since:  # the journal may have its name by one who died before that was on disk
+            disk.sync_names(self.directory)
         overwrite(files.document, rendered(at))
         return known
 
@@ -216,7 +229,7 @@ class JsonFile:
             known = self._followed.get(name)
             status = os.fstat(descriptor)
             if known is None or known.file != status.st_ino:
-                known = self._followed[name] = Following(descriptor)
+                known = self._followed[name] = Following(descriptor, self.believed.get(name))
             self._followed.move_to_end(name)
             if len(self._followed) > FOLLOWED_MAX:
                 self._followed.popitem(last=False)
@@ -224,27 +237,11 @@ class JsonFile:
 
     def _appended(self, pages: Sequence[Page]) -> tuple[Path, bytes]:
         """Make what is new on the pages durable in the journal; return the document, and its text that covers it."""
-        lines = b"".join(map(lines_of, pages))
+        lines = lines_of_all(pages)
         event = pages[-1].event
-        assert event is not None  # noqa: S101  # lines_of has raised else
+        assert event is not None  # noqa: S101  # there would have been no lines
         files, known = self._files[event.name], self._followed[event.name]
-        try:
-            descriptor = journal.opened(files.journal)
-        except OSError as error:
-            raise not_written(error) from error
-        try:
-            try:
-                size = journal.append(descriptor, lines)
-            except OSError as error:
-                raise not_written(error) from error
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        size = journal.record(files.journal, lines)
         with known.lock:
             known.wrote(size - len(lines), lines, pages)
             return files.document, rendered(Checkpoint(event, known.standing.since, size, known.standing.ends))
-
-
-def not_written(error: OSError) -> NotWritten:
-    """Return what to raise when the disk refused and nothing has changed."""
-    return NotWritten(f"the ticket store cannot be written ({error.strerror}), so nothing was done")

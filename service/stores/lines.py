@@ -6,6 +6,9 @@ any, so that an index finds them without reading the rest:
 - a change has the next version, and the ``status`` that its order has from now on;
 - ``noted`` has the version there is: an answer without a change, kept for its idempotency key;
 - ``carried`` has the version that its journal begins with: a hold that was there already.
+
+A line that is not the first of its write says with ``behind`` how many bytes of the write stand before it. After a
+power loss a write may be there in pieces, and only so can it be told from lines that were damaged later.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from service.stores.sealed import seal
 from service.values import Event, Order, Resized
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from service.outcomes import Reply
     from service.rules import Page
     from service.values import Change
@@ -48,20 +53,33 @@ CARRIED = "carried"
 REPLIES = {name: kind for kind, name in ANSWERS.items()}
 
 
-def lines_of(page: Page, fence: int | None = None) -> bytes:
-    """Return the lines that record what is new on a page, with the ``fence`` of who writes them if there is one."""
+def lines_of_all(pages: Iterable[Page]) -> bytes:
+    """Return the lines that record what is new on pages that are written together."""
+    lines = bytearray()
+    for page in pages:
+        lines += lines_of(page, behind=len(lines))
+    return bytes(lines)
+
+
+def lines_of(page: Page, fence: int | None = None, behind: int = 0) -> bytes:
+    """Return the lines that record what is new on a page, with the ``fence`` of who writes them if there is one.
+
+    ``behind`` is how many bytes of the same write stand before them.
+    """
     *before, last = page.changes or (None,)
-    written = [_change(each, {}, fence) for each in before if each]
-    used = page.used
+    lines, used = b"", page.used
+    for each in before:
+        if each:
+            lines += _change(each, {}, _stands(fence, behind + len(lines)))
     if last:
         answers = used is not None and _order_of(used.reply) is last
-        written.append(_change(last, _key(used) if used and answers else {}, fence))
+        lines += _change(last, _key(used) if used and answers else {}, _stands(fence, behind + len(lines)))
         used = None if answers else used
     if used and page.event:
-        written.append(_noted(page.event, used, fence))
-    if not written:
+        lines += _noted(page.event, used, _stands(fence, behind + len(lines)))
+    if not lines:
         raise ValueError("only a page with a change on it can be written")
-    return b"".join(written)
+    return lines
 
 
 def carried(hold: Order, version: int) -> bytes:
@@ -86,13 +104,13 @@ def used_of(line: dict[str, Any]) -> Used:
     return Used(line["key"], line["asked"], _reply(line), line["at"])
 
 
-def _change(change: Change, key: dict[str, Any], fence: int | None) -> bytes:
+def _change(change: Change, key: dict[str, Any], stands: dict[str, Any]) -> bytes:
     about = {"order": change.id} if isinstance(change, Order) else {}
     values = _values(change) if isinstance(change, Order) else _resized(change)
-    return seal({"version": change.version, **about, **key, **_fence(fence), **values})
+    return seal({"version": change.version, **about, **key, **stands, **values})
 
 
-def _noted(event: Event, used: Used, fence: int | None) -> bytes:
+def _noted(event: Event, used: Used, stands: dict[str, Any]) -> bytes:
     reply = used.reply
     values: dict[str, Any] = {"event": event.name, "status": "noted", "capacity": event.capacity, "count": event.count}
     if (order := _order_of(reply)) is not None:
@@ -103,15 +121,16 @@ def _noted(event: Event, used: Used, fence: int | None) -> bytes:
         values["about"] = reply.order
     elif isinstance(reply, CapacityTaken):
         values["least"] = reply.least
-    return seal({"version": event.version, **_key(used), **_fence(fence), **values, "at": used.at})
+    return seal({"version": event.version, **_key(used), **stands, **values, "at": used.at})
 
 
 def _key(used: Used) -> dict[str, Any]:
     return {"key": used.key, "asked": used.asked, "answer": ANSWERS[type(used.reply)]}
 
 
-def _fence(fence: int | None) -> dict[str, Any]:
-    return {} if fence is None else {"fence": fence}
+def _stands(fence: int | None, behind: int) -> dict[str, Any]:
+    written = {} if fence is None else {"fence": fence}
+    return written | {"behind": behind} if behind else written
 
 
 def _values(order: Order) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from service.stores import disk
 from service.stores.closed_index import ClosedIndex
-from service.stores.document import private
 from service.stores.fencing import START, Place
 from service.stores.scan import line_at, scanned
 from service.values import place_of
@@ -80,7 +80,7 @@ class OrderIndex:
             self._journals.setdefault(place_of(name), []).append(path)
 
     def _found(self, path: Path, name: bytes) -> bytes:
-        descriptor = private(path, os.O_RDONLY)
+        descriptor = disk.private(path, os.O_RDONLY)
         try:
             with self._one:
                 growing = self._caught_up(path, descriptor)

@@ -6,27 +6,29 @@ does not fit is refused, with the file, the line and what to do, for a store tha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-from dataclasses import dataclass, field
+import sys
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
-from service.stores import fencing
+from service.stores import disk, fencing, stopped
 from service.stores import journal as journals
-from service.stores.document import Checkpoint, private, read, rendered, replace, understood
+from service.stores.claim import claim
+from service.stores.document import Checkpoint, read, rendered, replace, understood
 from service.stores.fencing import LINE_BYTES_MAX
 from service.stores.journal import CLOSED, appending, close, closed, opening, path_of
 from service.stores.replay import Refused, Replayed, first_of, replayed, verified
 from service.stores.sealed import unseal
 from service.stores.standing import CAPACITY_MAX
+from service.stores.unfinished import between, go_on, older_copy
 from service.values import EVENT_NAME, Event
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from service.stores.claim import Claimed
     from service.stores.standing import Standing
 
 SPARE = re.compile(rf"{EVENT_NAME.pattern}\.((\d+-\d+|json|jsonl)\.tmp|lease(\.(break|restore)\.\d+\.[0-9a-f]+)?)")
@@ -36,16 +38,6 @@ READ_BYTES_MAX = 8 << 20
 NEW_EVENT = Event("default", capacity=100, count=100)
 
 
-@dataclass(slots=True)
-class Claimed:
-    """A data directory that is ours until this process and all its children have ended."""
-
-    directory: Path
-    descriptor: int
-    mended: list[str] = field(default_factory=list)
-    """What had to be mended, one sentence each."""
-
-
 def prepare(directory: Path, owner: str, *, verify: bool = False) -> Claimed:
     """Claim ``directory`` for ``owner`` and make every event in it whole. Raises ``Refused``.
 
@@ -53,122 +45,119 @@ def prepare(directory: Path, owner: str, *, verify: bool = False) -> Claimed:
     says; with ``verify`` all of them are read, the closed ones too.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        claimed = Claimed(directory, _claim(directory, owner))
+        disk.make_folder(directory)
+        claimed = claim(directory, owner)
         try:
-            _all_made_whole(claimed, verify=verify)
+            make_whole(claimed, verify=verify)
         except BaseException:
-            os.close(claimed.descriptor)
+            claimed.free()
             raise
     except OSError as error:
         raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
     return claimed
 
 
-def _all_made_whole(claimed: Claimed, *, verify: bool) -> None:
+def make_whole(claimed: Claimed, *, verify: bool) -> None:
+    """Make every event in a claimed directory whole. Raises ``Refused``."""
     directory, earlier = claimed.directory, closed(claimed.directory)
-    files = (path for kind in ("*.json", "*.jsonl") for path in directory.glob(kind))
-    names = {path.stem for path in files if not CLOSED.fullmatch(path.name)} | earlier.keys()
+    disk.sync_names(directory)  # one who gave a name may have been killed before it was on disk
+    names = events(directory) | earlier.keys()
     if not names:
         begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
-    left = READ_BYTES_MAX
+    left = sys.maxsize if verify else READ_BYTES_MAX
+    for mark in stopped.marks(directory):
+        raise Refused(
+            f"{mark}: a journal could not be synced, so what was written last may not be on disk: look after the disk, "
+            f"then run python -m service repair {directory}"
+        )
     for name in sorted(names or {NEW_EVENT.name}):
         if not EVENT_NAME.fullmatch(name):
             raise Refused(f"{directory / name}.json: an event's name has only a-z, 0-9 and '-', at most 64; rename it")
         document = directory / f"{name}.json"
+        if path_of(document).exists() and older_copy(path_of(document), earlier.get(name, [])):
+            go_on(path_of(document), earlier[name][-1][1])
         if verify and path_of(document).exists():
             verified(path_of(document))
-        mended, read = _made_whole(document, left, earlier.get(name, []))
-        claimed.mended += mended
-        left -= read
+        left -= _made_whole(claimed, document, left, earlier.get(name, []))
     for path in (path for kind in ("*.tmp", "*.lease*") for path in directory.glob(kind)):
         if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
-            path.unlink()
+            disk.unlink(path)
+    disk.sync_names(
+        directory
+    )  # a name that was there, and is on disk only if whoever gave it was not killed right then
 
 
-def _claim(directory: Path, owner: str) -> int:
-    """Lock the directory. The kernel frees it when the last process that inherited the descriptor has ended."""
-    descriptor = private(directory / "service.lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another service"
-        os.close(descriptor)
+def _begin(document: Path, count: int | None, earlier: list[tuple[int, Path]]) -> None:
+    """Begin an event of which there is no journal, if its document says how many tickets it has."""
+    journal = path_of(document)
+    if earlier:
         raise Refused(
-            f"data directory {directory} is in use by {holder}: stop it, or choose another directory"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{owner}\n".encode(), 0)
-    return descriptor
+            f"{journal} is missing, but {earlier[-1][1].name} records sales of this event: restore the journal, or "
+            f"remove {document.stem}.*.jsonl too to start anew"
+        )
+    if count is None:
+        raise Refused(
+            f'{document} starts no event: expected {{"count": 10}}, with a whole number from 0 to {CAPACITY_MAX}; '
+            f"if it belongs to an event that was sold from, its {journal.name} is missing: restore that"
+        )
+    begin(document, Event(document.stem, count, count))
 
 
-def _made_whole(document: Path, left: int, earlier: list[tuple[int, Path]]) -> tuple[list[str], int]:
+def events(directory: Path) -> set[str]:
+    """Return the names of the events that have a document, or a journal that grows."""
+    files = (path for kind in ("*.json", "*.jsonl") for path in directory.glob(kind))
+    return {path.stem for path in files if not CLOSED.fullmatch(path.name)}
+
+
+def _made_whole(claimed: Claimed, document: Path, left: int, earlier: list[tuple[int, Path]]) -> int:
     """Make an event's document and journal agree. ``earlier`` are its closed journals.
 
-    Return what had to be mended, one sentence each, and how many bytes were read, of which ``left`` are better not
-    exceeded.
+    Return how many bytes were read, of which ``left`` are better not exceeded.
     """
     journal = path_of(document)
     text = read(document) if document.exists() else b""
-    count = _seed(text)
+    count = seed_of(text)
     if not journal.exists():
-        if earlier:
-            raise Refused(
-                f"{journal} is missing, but {earlier[-1][1].name} records sales of this event: restore the journal, or "
-                f"remove {document.stem}.*.jsonl too to start anew"
-            )
-        if count is None:
-            raise Refused(
-                f'{document} starts no event: expected {{"count": 10}}, with a whole number from 0 to {CAPACITY_MAX}; '
-                f"if it belongs to an event that was sold from, its {journal.name} is missing: restore that"
-            )
-        begin(document, Event(document.stem, count, count))
-        return [], 0
+        _begin(document, count, earlier)
+        return 0
     length = journal.stat().st_size
     found, start = _replayed(journal, text, left)
     event, size = found.at.event, found.at.covered
-    between = _between(journal, found.at.since, earlier)
+    unfinished = between(journal, found.at.since, earlier)
     if count is not None and (event.version, event.capacity) != (0, count):
         raise Refused(
             f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
             f"the journal to start anew, or the document to go on from the journal"
         )
-    mended = []
     if cut := length - size:
         with appending(journal) as descriptor:
-            os.ftruncate(descriptor, size)
-            os.fsync(descriptor)
-        mended.append(f"{journal.name}: cut off the last {cut} bytes, half a line of a crash or what came too late")
+            disk.truncate(descriptor, size)
+            disk.sync(descriptor)
+        claimed.mended.append(
+            f"{journal.name}: cut off the last {cut} bytes, half a line of a crash or what came too late"
+        )
     if found.place.fence:
         fencing.go_on_above(journal, found.place.fence)
     if text != rendered(found.at):
         _refuse_if_ahead(document, text, found.at)
+        with appending(journal) as descriptor:
+            disk.sync(descriptor)  # else a power loss could leave a document that knows more than its journal
         replace(document, rendered(found.at))
-        mended.append(f"{document.name}: brought up to version {event.version} from the journal")
+        claimed.mended.append(f"{document.name}: brought up to version {event.version} from the journal")
     # While they sell with fences, nobody may close it.
-    if between or (found.place.fence and size >= journals.JOURNAL_BYTES_MAX):
+    if unfinished or (found.place.fence and size >= journals.JOURNAL_BYTES_MAX):
         close(journal, found.standing or _standing(journal))
         new = replayed(journal, 0)
         replace(document, rendered(new.at))
-    return mended, length - start
+    elif found.standing is None:
+        claimed.believed[event.name] = found.at
+    return length - start
 
 
 def _standing(journal: Path) -> Standing:
     standing = replayed(journal, 0).standing
     assert standing is not None  # noqa: S101  # it was read from its first line
     return standing
-
-
-def _between(journal: Path, since: int, earlier: list[tuple[int, Path]]) -> bool:
-    """Tell whether somebody died while closing the journal. Raises ``Refused`` where a closed one does not fit."""
-    between = bool(earlier) and earlier[-1][1].samefile(journal)
-    for began, path in earlier[: -1 if between else None]:
-        if began >= since:
-            raise Refused(
-                f"{path} does not come before {journal.name}, so it is of an event that was started anew: remove "
-                f"it, or restore the journal that belongs to it"
-            )
-    return between
 
 
 def _replayed(journal: Path, text: bytes, left: int) -> tuple[Replayed, int]:
@@ -196,7 +185,7 @@ def _covered(text: bytes) -> int:
 
 def _ends(journal: Path, covered: int, event: Event) -> int | None:
     """Return the fence (0: none) of the line that ends there, if it is the one that made ``event`` what it is."""
-    descriptor = private(journal, os.O_RDONLY)
+    descriptor = disk.private(journal, os.O_RDONLY)
     try:
         start = max(0, covered - LINE_BYTES_MAX)
         lines = os.pread(descriptor, covered - start, start).splitlines(keepends=True)
@@ -208,7 +197,7 @@ def _ends(journal: Path, covered: int, event: Event) -> int | None:
     return last.get("fence", 0) if (last.get("version"), last.get("count")) == (event.version, event.count) else None
 
 
-def _seed(text: bytes) -> int | None:
+def seed_of(text: bytes) -> int | None:
     """Return ``count`` if ``text`` is exactly a document like the article's, ``{"count": 10}``."""
     try:
         pairs = json.loads(text, object_pairs_hook=list)

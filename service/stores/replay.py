@@ -6,20 +6,23 @@ lines that are void by their fence (``fencing.py``) are passed over.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from service.mode import Damaged
-from service.stores import fencing
-from service.stores.document import Checkpoint, private
+from service.stores import disk, fencing
+from service.stores.document import Checkpoint
 from service.stores.fencing import NOTED, START, DoesNotFollow, Place
 from service.stores.journal import closed
+from service.stores.sealed import unseal
 from service.stores.standing import Standing, begun
 from service.values import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -46,38 +49,46 @@ def verified(journal: Path) -> None:
         if path != journal and path.samefile(journal):
             continue  # of one who died after closing it and before beginning the next
         after = replayed(path, sys.maxsize if path != journal else 0).standing
-        first = first_of(path)
-        if before is None and first.since:
-            raise Refused(f"{path} goes on from version {first.since}, and what came before is missing: restore it")
-        if before is not None and (first.since, first.event, first.free.runs()) != (
-            before.next_since,
-            before.event,
-            before.free.runs(),
-        ):
-            raise Refused(f"{path} does not go on from where the journal before it ends: restore it from a backup")
+        follows(path, before)
         before = after
+
+
+def follows(path: Path, before: Standing | None) -> None:
+    """Raise ``Refused`` if a journal does not go on from how the one before it ends, if there is one before."""
+    first = first_of(path)
+    if before is None and first.since:
+        raise Refused(f"{path} goes on from version {first.since}, and what came before is missing: restore it")
+    if before is not None and (first.since, first.event, first.free.runs()) != (
+        before.next_since,
+        before.event,
+        before.free.runs(),
+    ):
+        raise Refused(f"{path} does not go on from where the journal before it ends: restore it from a backup")
 
 
 def first_of(journal: Path) -> Standing:
     """Return how an event stood at the first line of its journal. Raises ``Damaged``."""
-    with os.fdopen(private(journal, os.O_RDONLY), "rb") as lines:
+    with os.fdopen(disk.private(journal, os.O_RDONLY), "rb") as lines:
         return begun(lines.readline())
 
 
-def replayed(journal: Path, covered: int, *, after: tuple[Checkpoint, int] | None = None) -> Replayed:
+def replayed(
+    journal: Path, covered: int, *, after: tuple[Checkpoint, int] | None = None, until: int = sys.maxsize
+) -> Replayed:
     """Read a journal from its first line, or from where a document is known to be right: ``after``, with its fence.
 
-    A last line that is not whole is what a crash left of a change that nobody was told of, unless the document, which
-    is written after the line, covers it. Raises ``Refused`` for anything else that does not follow.
+    It is read as far as ``until``, in bytes.
+
+    A last line, or write, that is not whole is what a crash left of changes that nobody was told of, unless the
+    document, which is written after it, covers it. Raises ``Refused`` for anything else that does not follow.
     """
     name, standing = journal.name.partition(".")[0], None
     at = after[0] if after else None
     place = Place(at.event.version, after[1]) if after and at else START
     size = position = at.covered if at else 0
-    with os.fdopen(private(journal, os.O_RDONLY), "rb") as lines:
-        end = os.fstat(lines.fileno()).st_size
+    with os.fdopen(disk.private(journal, os.O_RDONLY), "rb") as lines:
         lines.seek(size)
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_first(lines, until - size), 1):
             try:
                 place, change = fencing.after(place, line)
                 if change is not None:
@@ -90,7 +101,7 @@ def replayed(journal: Path, covered: int, *, after: tuple[Checkpoint, int] | Non
                     size = position + len(line)
             except Damaged as error:
                 whole = isinstance(error, DoesNotFollow)
-                if position + len(line) == end and position >= covered and not whole:
+                if position >= covered and not whole and _in_pieces(lines.fileno(), position):
                     break
                 where = f"line {number} after byte {after[0].covered}" if after else f"line {number}"
                 raise Refused(
@@ -107,6 +118,31 @@ def replayed(journal: Path, covered: int, *, after: tuple[Checkpoint, int] | Non
     if at is None:
         raise Refused(f"{journal} has no first line that says how many tickets there are: restore it from a backup")
     return Replayed(Checkpoint(at.event, at.since, size, at.ends), place, standing)
+
+
+def _first(lines: BinaryIO, length: int) -> Iterator[bytes]:
+    """Yield the lines that begin within so many bytes."""
+    for line in lines:
+        if length <= 0:
+            return
+        yield line
+        length -= len(line)
+
+
+def _in_pieces(descriptor: int, start: int) -> bool:
+    """Tell whether all that stands from a damaged line on may be of the last write alone, which came in pieces.
+
+    A whole line behind it says where its write began. Before that is what was on disk, and acknowledged.
+    """
+    end = os.fstat(descriptor).st_size
+    text = os.pread(descriptor, end - start, start)
+    position = start + text.rfind(b"\n") + 1
+    for part in reversed(text.split(b"\n")[:-1]):
+        position -= len(part) + 1
+        with contextlib.suppress(Damaged):
+            behind = unseal(part + b"\n").get("behind", 0)
+            return type(behind) is int and position - behind <= start
+    return True
 
 
 def _light(at: Checkpoint, change: dict[str, Any]) -> Checkpoint:

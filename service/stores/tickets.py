@@ -9,9 +9,11 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
-from service.stores.document import parsed, private
+from service.stores import disk
+from service.stores.document import parsed
 from service.stores.following import Following
 from service.stores.journal import closed_path
+from service.stores.stopped import is_stopped, synced
 from service.values import TicketMap
 
 if TYPE_CHECKING:
@@ -58,15 +60,16 @@ class Tickets:
         raise Damaged(f"{document.name} is not of the journal beside it")
 
     def _caught_up(self, journal: Path, path: Path, at: Checkpoint) -> Following:
-        descriptor = private(path, os.O_RDONLY)
+        descriptor = disk.private(path, os.O_RDONLY)
         try:
             known = self._followed.get(journal)
             if known is None or known.file != os.fstat(descriptor).st_ino:
                 known = Following(descriptor)
             if known.standing.since == at.since:
-                known.catch_up(descriptor, None if self._to_the_end else max(at.covered, known.read))
-                if self._to_the_end and known.counted > at.covered:
-                    os.fsync(descriptor)  # what is shown is on disk
+                to_the_end = self._to_the_end and not is_stopped(journal)
+                known.catch_up(descriptor, None if to_the_end else max(at.covered, known.read))
+                if to_the_end and known.counted > at.covered:
+                    synced(descriptor, journal)  # what is shown is on disk
         finally:
             os.close(descriptor)
         self._followed[journal] = known

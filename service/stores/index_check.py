@@ -1,0 +1,72 @@
+"""Hold the index of closed journals to these journals: an order that is missing there would be one that nobody finds.
+
+SQLite's pages have no checksums, so a bit that flips in a key hides an order without an error.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from service.mode import Damaged
+from service.stores import closed_index
+from service.stores.closed_index import FILE, mark_of
+from service.stores.fencing import START
+from service.stores.journal import closed_path
+from service.stores.scan import scanned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WHAT_TO_DO = "stop the service and remove it, it is made again"
+
+
+def index_wrong(directory: Path) -> list[str]:
+    """Return what is wrong with the index of a directory, a sentence each."""
+    file = directory / FILE
+    if not file.exists():
+        return []
+    missing = 0
+    for left in reversed(range(closed_index.TRIES_MAX)):
+        try:
+            with closing(_looking(file)) as connection:
+                missing = _missing(directory, connection)
+            break
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            if not left or not isinstance(error, sqlite3.OperationalError):
+                return [f"{file} cannot be used ({error}): {WHAT_TO_DO}"]
+            time.sleep(closed_index.TRY_S)  # the log went while it was opened: a service's last look at it has ended
+    return [f"{file} leads to {missing} orders and keys wrongly, or not at all: {WHAT_TO_DO}"] if missing else []
+
+
+def _looking(file: Path) -> sqlite3.Connection:
+    """Open it without changing a file: with the log of a service that runs or was killed, if there is one."""
+    how = "mode=ro&readonly_shm=1" if file.with_name(f"{FILE}-wal").exists() else "immutable=1"
+    return sqlite3.connect(
+        f"file:{quote(str(file))}?{how}", uri=True, timeout=closed_index.BUSY_S, isolation_level=None
+    )
+
+
+def _missing(directory: Path, connection: sqlite3.Connection) -> int:
+    """Return how many orders and keys are not where the index says, of the journals that it knows."""
+    connection.execute("BEGIN")  # one moment, while others may add to it
+    (sound,) = connection.execute("PRAGMA quick_check").fetchone()
+    if sound != "ok":
+        raise sqlite3.DatabaseError(sound)
+    places: dict[bytes, tuple[int, int]] = {}
+    for number, event, since, mark in connection.execute("SELECT id, event, since, mark FROM journals ORDER BY id"):
+        path = closed_path(directory / f"{event}.jsonl", since)
+        try:
+            if mark_of(path) != mark:  # of an event that was started anew: it is indexed again
+                continue
+            orders, _ = scanned(path.read_bytes(), START)
+        except (OSError, Damaged):  # of the journal, which is looked at by itself
+            continue
+        places |= {bytes.fromhex(order.decode()): (number, start) for order, start in orders}
+    for name, number, start in connection.execute("SELECT id, journal, start FROM orders"):
+        if places.get(name) == (number, start):
+            del places[name]
+    return len(places)

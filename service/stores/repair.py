@@ -1,0 +1,59 @@
+"""Put right what can be put right from the journals, and refuse what cannot."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from service.stores import disk, stopped
+from service.stores.claim import claim
+from service.stores.closed_index import FILE
+from service.stores.document import replace
+from service.stores.index_check import index_wrong
+from service.stores.journal import closed
+from service.stores.recovery import events, make_whole
+from service.stores.replay import Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def repaired(directory: Path) -> list[str]:
+    """Repair a store, and return what was done, a sentence each.
+
+    All journals are read. Raises ``Refused`` if one is damaged, or while a service runs there.
+    """
+    try:
+        if not events(directory) | closed(directory).keys():
+            raise Refused(f"{directory} holds no event")
+        claimed = claim(directory, f"a repair (process {os.getpid()})")
+        try:
+            done = [_written_anew(mark) for mark in stopped.marks(directory)]
+            make_whole(claimed, verify=True)
+            return [*done, *claimed.mended, *_without_index(directory)]
+        finally:
+            claimed.free()
+    except OSError as error:
+        raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
+
+
+def _written_anew(mark: Path) -> str:
+    """Write a journal that could not be synced to a new file, and take the mark away."""
+    journal = mark.with_suffix("")
+    if journal.exists():
+        names = [path for _, path in closed(journal.parent).get(journal.stem, []) if path.samefile(journal)]
+        replace(journal, journal.read_bytes())
+        for name in names:  # of one who was closing it: the next steps find it so again
+            disk.unlink(name)
+            disk.link(journal, name)
+    stopped.lift(mark)
+    return f"{journal.name}: written to a new file, and can be sold from again"
+
+
+def _without_index(directory: Path) -> list[str]:
+    """Remove an index that does not fit: the next service makes it again."""
+    wrong = index_wrong(directory)
+    if wrong:
+        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+            (directory / name).unlink(missing_ok=True)
+    return [f"{FILE}: removed, for it did not fit the journals; the next service makes it again"] if wrong else []
