@@ -65,7 +65,8 @@ def add_events(app: flask.Flask, mode: Mode, settings: Settings, run: Run) -> No
         limit = wire.LIMIT.of(query())
         names = mode.store.names(wire.said(query(), "after", ""), limit)
         seen = [event for name in names if isinstance(event := mode.store.look(name), Event)]
-        return sent(replies.listed(seen, limit))
+        # One that was named and is not made yet, or no more, is left out: it ends no list.
+        return sent(replies.listed(seen, names[-1] if len(names) == limit else None))
 
     @app.put("/events/<event>")
     def put(event: str) -> flask.Response:

@@ -117,9 +117,8 @@ def claimed(name: str, claim: Claim, workers: int, threads: int) -> Response:
     return Response(200, body)
 
 
-def listed(events: Sequence[Event], limit: int) -> Response:
-    """Return the response to a question for events; ``next`` is what to ask for after, when there may be more."""
-    following = events[-1].name if len(events) == limit else None
+def listed(events: Sequence[Event], following: str | None) -> Response:
+    """Return the response to a question for events; ``following`` is what to ask for after, when there may be more."""
     body: EventsBody = {"events": tuple(event_body(event) for event in events), "next": following}
     return Response(200, body)
 

@@ -10,6 +10,7 @@ Alone 2 round trips an order, behind others 4 (``etcd_line.py``).
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from service.again import again
@@ -40,8 +41,10 @@ class EtcdLock:
         self.store.open()
 
     def execute(self, command: Command) -> Reply:
+        ends = time.monotonic() + self._wait_s
+
         def attempt() -> Reply:
-            with self.store.turn(command, self._wait_s) as turn:
+            with self.store.turn(command, self._wait_s, ends) as turn:
                 decision = self._decide(turn.page, command)
                 if decision.page != turn.page:
                     turn.write(decision.page)

@@ -4,7 +4,8 @@ How it keeps others out: who sets the key first has the lock, for LEASE_S at mos
 How far that reaches: all hosts that sell from this server. The key of a holder that dies ends by itself.
 What it leaves undone: a holder that is paused for longer than its lease does not know it, and writes over what others
 have sold meanwhile: nothing in Redis asks whose turn it is (a fence would). It learns of it when it gives the lock
-back, too late, and tells its buyer that nobody knows. Four round trips an order.
+back, too late, and tells its buyer that nobody knows. ``redis_script`` does not ask for this lock: never run both.
+Four round trips an order.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ class RedisLock:
         self.store.open()
 
     def execute(self, command: Command) -> Reply:
-        with self.store.locked(command.event, LEASE_S, POLL_S, self._wait_s):
+        with self.store.locked(command.event, LEASE_S, POLL_S, self._wait_s) as turn:
             page = self.store.read(command)
             decision = self._decide(page, command)
             if decision.page != page:
+                turn.wrote = True
                 self.store.write(decision.page)
         return decision.reply

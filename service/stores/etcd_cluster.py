@@ -70,7 +70,7 @@ class EtcdCluster:
         """``url`` is ``etcd://HOST:PORT,HOST:PORT,HOST:PORT/PREFIX``. Raises ``Refused``."""
         address = ADDRESS.fullmatch(url)
         if not address:
-            raise Refused(f"{url} is no address of etcd: expected etcd://HOST:PORT,HOST:PORT,HOST:PORT/PREFIX")
+            raise Refused("--url is no address of etcd: expected etcd://HOST:PORT,HOST:PORT,HOST:PORT/PREFIX")
         self.gateway = Gateway(address["members"].split(","))
         self.keys = Keys(address["prefix"] or PREFIX)
 

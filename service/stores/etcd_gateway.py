@@ -86,6 +86,7 @@ class Gateway:
     def close(self) -> None:
         """Close the connections of this thread."""
         self._session().close()
+        self._session("watching").close()
 
     def look(self, *steps: Op) -> Outcome:
         """Find keys as all members agree that they are, all at one moment. Raises ``NotWritten``."""
@@ -116,7 +117,7 @@ class Gateway:
         url, timeout = f"{self._members[self._first]}watch", (CONNECT_S, wait_s)
         with (
             suppress(requests.RequestException, ValueError, KeyError),
-            self._session().post(url, json={"create_request": watch}, stream=True, timeout=timeout) as reply,
+            self._session("watching").post(url, json={"create_request": watch}, stream=True, timeout=timeout) as reply,
         ):
             for line in reply.iter_lines(chunk_size=None):
                 told = json.loads(line)["result"]
@@ -148,10 +149,12 @@ class Gateway:
             raise NotWritten(f"etcd refused ({message}), so nothing was done")
         raise requests.HTTPError(message, response=reply)
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._here, "session", None)
+    def _session(self, name: str = "asking") -> requests.Session:
+        """Return this thread's connections. A watch ends with its own: who waited needs one that is open, at once."""
+        session: requests.Session | None = getattr(self._here, name, None)
         if session is None:
-            session = self._here.session = requests.Session()
+            session = requests.Session()
+            setattr(self._here, name, session)
             session.trust_env = False
             # A hidden retry would make two orders of one.
             session.mount("http://", HTTPAdapter(max_retries=Retry(0, read=False)))

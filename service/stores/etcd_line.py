@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from service.mode import Busy, Conflict, NotWritten, Unknown
 from service.stores.etcd_cluster import EtcdCluster, Seen
-from service.stores.etcd_gateway import LeaseEnded, created_at, delete, fetch, put, there
+from service.stores.etcd_gateway import CHANGE_S, LeaseEnded, created_at, delete, fetch, put, there
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -80,15 +80,16 @@ class EtcdLine(EtcdCluster):
         super().close()
 
     @contextlib.contextmanager
-    def turn(self, command: Command, wait_s: float) -> Iterator[Turn]:
-        """Wait in line, and be inside. Raises ``Busy``, ``NotWritten``, or ``Conflict`` when the place was lost.
+    def turn(self, command: Command, wait_s: float, ends: float = 0.0) -> Iterator[Turn]:
+        """Wait in line, and be inside; until ``ends`` at most, where it is not the first place in this order's line.
 
-        There is no line for an event that is not there: its page says so.
+        Raises ``Busy``, ``NotWritten``, or ``Conflict`` when the place was lost. There is no line for an event that is
+        not there: its page says so.
         """
         turn, ahead = self._joined(command)
         try:
             if ahead:
-                turn.page = self._waited(turn.place, ahead, command, wait_s)
+                turn.page = self._waited(turn.place, ahead, command, wait_s, ends or time.monotonic() + wait_s)
             yield turn
         finally:
             if not turn.over:
@@ -127,11 +128,14 @@ class EtcdLine(EtcdCluster):
         if not outcome.held:
             return Turn(self, place, Seen(None, command=command), over=True), ()
         ahead, *found = outcome.found
-        return Turn(self, place, self.seen(command, found)), ahead
+        try:
+            return Turn(self, place, self.seen(command, found)), ahead
+        except BaseException:  # else the place would hold up all others for as long as this worker lives
+            self._left(place)
+            raise
 
-    def _waited(self, place: Place, ahead: Sequence[Kept], command: Command, wait_s: float) -> Seen:
+    def _waited(self, place: Place, ahead: Sequence[Kept], command: Command, wait_s: float, ends: float) -> Seen:
         """Wait until nobody is before one, and return the page as it is then."""
-        ends = time.monotonic() + wait_s
         last = self._last(command.event, place.created - 1)
         while ahead:
             left_s = ends - time.monotonic()
@@ -158,7 +162,10 @@ class EtcdLine(EtcdCluster):
 
     def _leased(self) -> int:
         """Return the lease of this worker, taken and kept from when it is first needed. Raises ``NotWritten``."""
-        with self._leasing:
+        # Without an end, all threads would ask one after the other while no majority answers, CHANGE_S each.
+        if not self._leasing.acquire(timeout=CHANGE_S):
+            raise NotWritten("etcd gives no lease, so nothing was done")
+        try:
             if not self._lease:
                 try:
                     self._lease = self.gateway.lease(LEASE_S)
@@ -168,12 +175,13 @@ class EtcdLine(EtcdCluster):
                 self._keeper = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
                 self._keeper.start()
             return self._lease
+        finally:
+            self._leasing.release()
 
     def _let_go(self, lease: int) -> None:
         """Keep a lease no longer: the next turn takes another. Who stands in line under it has until it ends."""
-        with self._leasing:
-            if self._lease == lease:
-                self._lease = 0
+        if self._lease == lease:  # only ``_leased`` writes another one, and only where there is none
+            self._lease = 0
 
     def _keep(self) -> None:
         while not self._closed.wait(KEEP_S):

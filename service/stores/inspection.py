@@ -16,7 +16,7 @@ from service.stores.index_check import index_wrong
 from service.stores.journal import closed, closed_path, path_of
 from service.stores.recovery import events, seed_of
 from service.stores.replay import Refused, first_of, follows, replayed
-from service.stores.unfinished import older_copy
+from service.stores.unfinished import between, older_copy
 from service.values import EVENT_NAME
 
 if TYPE_CHECKING:
@@ -83,14 +83,20 @@ def _event(directory: Path, name: str, found: Inspected) -> None:
 def _journals(document: Path, at: Checkpoint | None, journal: Path, since: int) -> Inspected:
     """Look through the journals of an event, of which ``journal`` is the last one, and began after ``since``."""
     found = Inspected()
-    earlier = [each for each in closed(document.parent).get(document.stem, []) if each[0] <= since]
-    if earlier and earlier[-1][0] == since:
-        copied = older_copy(journal, earlier)
-        if copied or earlier[-1][1].samefile(journal):
-            if journal == path_of(document):
-                found.mendable.append(f"{journal.name}: it was being closed, and the next start goes on with that")
-            journal, earlier = earlier[-1][1], earlier[:-1]
+    earlier = closed(document.parent).get(document.stem, [])
+    if journal != path_of(document):
+        earlier = [each for each in earlier if each[0] < since]
+    elif older_copy(journal, earlier) or (earlier and earlier[-1][1].samefile(journal)):
+        found.mendable.append(f"{journal.name}: it was being closed, and the next start goes on with that")
+        journal, earlier = earlier[-1][1], earlier[:-1]
+    else:
+        try:
+            between(journal, since, earlier)
+        except Refused as error:
+            found.wrong.append(str(error))
+            return found
     before: Standing | None = None
+    size = journal.stat().st_size  # before it is read: what comes meanwhile is no half line
     for path, covered in [*((path, sys.maxsize) for _, path in earlier), (journal, at.covered if at else 0)]:
         try:
             last = replayed(path, covered)
@@ -100,7 +106,7 @@ def _journals(document: Path, at: Checkpoint | None, journal: Path, since: int) 
             return found  # what comes behind it cannot be told
         before = last.standing
     try:
-        _agree(document, at, journal, last, found)
+        _agree(document, at, journal, last, found, size)
     except Refused as error:
         found.wrong.append(f"{document} covers {at.covered if at else 0} bytes, and there {error}")
     return found
@@ -118,9 +124,9 @@ def _said(document: Path, found: Inspected) -> Checkpoint | None:
     return None
 
 
-def _agree(document: Path, at: Checkpoint | None, journal: Path, last: Replayed, found: Inspected) -> None:
+def _agree(document: Path, at: Checkpoint | None, journal: Path, last: Replayed, found: Inspected, size: int) -> None:
     """Hold the document to its journal."""
-    size, event = journal.stat().st_size, last.at.event
+    event = last.at.event
     if size > last.at.covered:
         found.mendable.append(
             f"{journal.name}: half a line from byte {last.at.covered} on, which the next start cuts off"

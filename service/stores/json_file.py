@@ -195,6 +195,7 @@ class JsonFile:
         if known is None or (known.file, known.read) != (at.st_ino, at.st_size):
             known = self._caught_up(name, files)
         if known.read - known.began >= max(journal.JOURNAL_BYTES_MAX, known.began):
+            check(files.journal)  # whoever could not sync its name has left the journal as it was
             journal.close(files.journal, known.standing)
             known = self._caught_up(name, files)
             self._index.catch_up_beside()

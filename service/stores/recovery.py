@@ -16,6 +16,7 @@ from service.mode import Damaged
 from service.stores import disk, fencing, stopped
 from service.stores import journal as journals
 from service.stores.claim import claim
+from service.stores.disk import NotSynced
 from service.stores.document import Checkpoint, read, rendered, replace, understood
 from service.stores.fencing import LINE_BYTES_MAX
 from service.stores.journal import CLOSED, appending, close, closed, opening, path_of
@@ -78,7 +79,11 @@ def make_whole(claimed: Claimed, *, verify: bool) -> None:
             go_on(path_of(document), earlier[name][-1][1])
         if verify and path_of(document).exists():
             verified(path_of(document))
-        left -= _made_whole(claimed, document, left, earlier.get(name, []))
+        try:
+            left -= _made_whole(claimed, document, left, earlier.get(name, []))
+        except NotSynced as error:  # the next start would find the system thinking that all is on disk
+            why = stopped.unknown(path_of(document), error)
+            raise Refused(f"{why}: look after the disk, then run python -m service repair {directory}") from error
     for path in (path for kind in ("*.tmp", "*.lease*") for path in directory.glob(kind)):
         if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
             disk.unlink(path)

@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import redis
@@ -26,6 +27,7 @@ from service.stores import redis_terms
 from service.stores.lines import lines_of
 from service.stores.redis_link import CONNECT_S, CONNECTIONS_MAX, REPLY_S, Limits, Link, not_sent
 from service.stores.redis_scripts import CREATE, DECIDE, PAGE, TICKETS, WRITE
+from service.stores.replay import Refused
 from service.values import EVENT_NAME, Event, Order, TicketMap, place_of
 
 if TYPE_CHECKING:
@@ -37,6 +39,13 @@ if TYPE_CHECKING:
 PIECE = 500
 """How many events, or changes, are asked for at once."""
 NEW_EVENT, NEW_CAPACITY = "default", 100
+
+
+@dataclass(slots=True)
+class Turn:
+    """To have the lock, and whether something was written meanwhile."""
+
+    wrote: bool = False
 
 
 class Keyspace:
@@ -63,8 +72,10 @@ class Keyspace:
                 sys.stderr.write(f"turnstile: {sentence}\n")
             for name, capacity in seeds.items():
                 self.create(name, capacity)
-            if not self.names("", 1):
+            if not any(isinstance(self.look(name), Event) for name in self.names("", PIECE)):
                 self.create(NEW_EVENT, NEW_CAPACITY)
+        except (Busy, NotWritten, Unknown) as error:
+            raise Refused(f"{error}: see that the Redis server takes writes, or give another --url") from error
         finally:
             self._made = None
             link.close()
@@ -86,7 +97,7 @@ class Keyspace:
         return name in self._known
 
     def decide(self, commands: Sequence[Command], now: float) -> list[Reply]:
-        """Let Redis carry out commands of one event one after the other, all of them or none."""
+        """Let Redis carry out commands of one event one after the other, with nobody else in between."""
         asked = [repr(now).encode(), *[notes.asked(command, now) for command in commands]]
         texts = self._link.run(DECIDE, self._root(commands[0].event), asked)
         return [notes.reply_of(text, command) for text, command in zip(texts, commands, strict=True)]
@@ -100,7 +111,7 @@ class Keyspace:
             self._link.run(WRITE, self._root(page.event.name), [notes.changes(page), *notes.used(page)])
 
     @contextlib.contextmanager
-    def locked(self, name: str, lease_s: float, poll_s: float, wait_s: float) -> Iterator[None]:
+    def locked(self, name: str, lease_s: float, poll_s: float, wait_s: float) -> Iterator[Turn]:
         """Have redis-py's lock on an event, for ``lease_s`` seconds at most.
 
         Raises ``Busy``, ``NotWritten``, or, when the lease was over before what was done inside, ``Unknown``.
@@ -111,8 +122,9 @@ class Keyspace:
                 raise Busy(wait_s)
         except exceptions.RedisError as error:  # if it was taken all the same, it is free again when the lease ends
             raise not_sent(error) from error
+        turn = Turn()
         try:
-            yield
+            yield turn
         except BaseException:
             with contextlib.suppress(exceptions.RedisError):
                 lock.release()
@@ -120,7 +132,8 @@ class Keyspace:
         try:
             lock.release()
         except exceptions.LockNotOwnedError as error:
-            raise Unknown("the lease ended too early, and somebody else may have sold the same tickets") from error
+            if turn.wrote:  # a refusal was true when the page was read
+                raise Unknown("the lease ended too early, and somebody else may have sold the same tickets") from error
         except exceptions.RedisError:
             pass  # what was done is done, and the lease ends by itself
 
@@ -208,9 +221,10 @@ class Keyspace:
 
 def _client(url: str, limits: Limits) -> redis.Redis:
     """Return a client for redis-py's locks, which is not connected yet, and sends nothing a second time."""
-    pool = redis.ConnectionPool.from_url(
+    pool = redis.BlockingConnectionPool.from_url(
         url,
         max_connections=limits.connections_max,
+        timeout=limits.wait_s,
         retry=Retry(NoBackoff(), 0),
         socket_connect_timeout=CONNECT_S,
         socket_timeout=limits.reply_s,

@@ -10,8 +10,6 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from redis import exceptions
-
 from service.mode import Busy, NotWritten, Unknown
 from service.stores.redis_link import REPLY_S, connection
 from service.stores.replay import Refused
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 PREFIX = "turnstile"
 PREFIXES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Nothing that could end the hash tag, by which a cluster knows that keys belong together."""
+REWRITING = b"no-appendfsync-on-rewrite"
 MAJOR_MIN = 7
 """The first Redis that asks of a script whether it writes before it is begun."""
 
@@ -72,13 +71,15 @@ def _durability(said: dict[str, str], link: Link) -> list[str]:
     if said["aof_enabled"] != "1":
         return ["redis keeps no append-only file, so its end loses sales: set appendonly to yes, appendfsync to always"]
     try:
-        fsync = link.ask(b"CONFIG", b"GET", b"appendfsync")[1].decode()
-    except (NotWritten, exceptions.ResponseError, IndexError):  # a hosted server may not say
+        fsync, skipped = (link.ask(b"CONFIG", b"GET", name)[1].decode() for name in (b"appendfsync", REWRITING))
+    except (NotWritten, IndexError):  # a hosted server may not say
         return ["redis does not tell its appendfsync: a power loss may lose sales unless it is always"]
     if fsync != "always":
         return [
             f"redis has appendfsync {fsync}, so a power loss may lose the sales of its last seconds: always loses none"
         ]
+    if skipped == "yes":
+        return ["redis has no-appendfsync-on-rewrite yes, so a power loss may lose sales: set it to no"]
     return []
 
 

@@ -74,8 +74,14 @@ def _mark(journal: Path, error: OSError) -> None:
         return
     mark = f"{journal}{SUFFIX}"
     _HERE.add(mark)
-    with contextlib.suppress(OSError):  # a disk that does not take even this: no other process can write to it either
-        descriptor = disk.private(Path(mark), os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        try:
+            descriptor = disk.private(Path(mark), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            return
+        except OSError:
+            disk.link(journal, Path(mark))  # where a new file has no room, a name of one that is there often has
+            return
         try:
             disk.write_over(descriptor, f"fsync failed: {error.strerror}\n".encode())
         finally:

@@ -26,13 +26,15 @@ def between(journal: Path, since: int, earlier: list[tuple[int, Path]]) -> bool:
 
 
 def older_copy(journal: Path, earlier: list[tuple[int, Path]]) -> bool:
-    """Tell whether a journal is how the last closed one was before: of a store that was copied while it sold."""
+    """Tell whether a journal is how a closed one was before: of a store that was copied while it sold.
+
+    More than one may have been closed since, while the copy was made.
+    """
     with contextlib.suppress(Damaged):
-        return (
-            bool(earlier)
-            and first_of(journal).since == earlier[-1][0]
-            and not earlier[-1][1].samefile(journal)
-            and earlier[-1][1].read_bytes().startswith(journal.read_bytes())
+        since = first_of(journal).since
+        return any(
+            began == since and not path.samefile(journal) and path.read_bytes().startswith(journal.read_bytes())
+            for began, path in earlier
         )
     return False
 

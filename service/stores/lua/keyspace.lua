@@ -1,7 +1,8 @@
 -- An event in Redis. This stands before each of the other scripts.
 --
 -- KEYS[1] is the event's own key, such as {turnstile:default}; all others begin with it, so that in a cluster they are
--- on one node. A script runs alone, from its first line to its last, and what it wrote is kept together or not at all.
+-- on one node. A script runs alone, from its first line to its last, and what it wrote is kept together. Redis does
+-- not undo one that fails in the middle, so all is looked at before anything is written.
 --
 --   {..}           hash    capacity, count, version, and given: all tickets above this number were never given out
 --   {..}:returned  zset    the free tickets up to given, by number
