@@ -9,7 +9,7 @@ TESTERS ?= 4
 help:
 	@echo "make demo   compare the locks: which one never sells a ticket twice, and what it costs"
 	@echo "make test   all tests, with lint, types and import contracts"
-	@echo "make bench  how fast all is, with docs/performance.md made again (about half an hour, on a quiet machine)"
+	@echo "make bench  how fast all is, with docs/performance.md made again (about an hour, on a quiet machine)"
 	@echo "make serve  the service on http://127.0.0.1:8000, tickets in ./data (settings: TURNSTILE_...)"
 	@echo "make docs   make the generated parts of the documents again"
 	@echo "make lock   choose the newest dependencies that pyproject.toml allows"

@@ -69,7 +69,7 @@ def against_pgbench(mode: str, options: Options, place: Path, tell: Tell) -> Row
 
 
 def _slice(mode: str, databases: engines.Engines, options: Options, place: Path) -> Taken:
-    database = databases.fresh(mode, place)
+    database = databases.fresh(mode, place / "slice")  # a file there goes with it
     arm = Arm(mode, options.load, mode=mode, database=lambda _: database.url, servers=database.servers)
     return taken(arm, place)
 

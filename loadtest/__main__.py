@@ -35,7 +35,7 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
 TTLS_MIN = 2
 """So many times as long as a hold lasts a scene in which holds end by themselves, or too few of them do."""
 HOSTS_MAX = 16
-PASSWORD = re.compile(r"(://[^:/@]*:)[^/@]*@")
+PASSWORD = re.compile(r"(?:(://[^:/@\s]*:)[^/\s]*(?=@)|([?&][a-z]*password=)[^&\s]*)")
 MODE_NAME = re.compile(r"[a-z0-9_]+")
 SERVICE = "service"
 """What stands in place of a mode's name where nobody knows it beforehand."""
@@ -208,8 +208,8 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     """Return what was asked for, as JSON values, without what is secret."""
     kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
     token = options.get("token")
-    words = [PASSWORD.sub(r"\1***@", word.replace(token, "***") if token else word) for word in sys.argv[1:]]
-    kept |= {"url": PASSWORD.sub(r"\1***@", options["url"])} if options.get("url") else {}
+    words = [PASSWORD.sub(r"\1\2***", word.replace(token, "***") if token else word) for word in sys.argv[1:]]
+    kept |= {"url": PASSWORD.sub(r"\1\2***", options["url"])} if options.get("url") else {}
     return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 

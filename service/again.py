@@ -28,7 +28,8 @@ def again(attempt: Callable[[], T], wait_s: float) -> T:
 
     Raises ``Busy`` when the time, or TRIES_MAX, is used up: certainly nothing was done.
     """
-    deadline = time.monotonic() + wait_s
+    began = time.monotonic()
+    deadline = began + wait_s
     bound_s = PAUSE_S
     for _ in range(TRIES_MAX):
         try:
@@ -39,4 +40,4 @@ def again(attempt: Callable[[], T], wait_s: float) -> T:
                 break
             time.sleep(pause_s)
             bound_s = min(2 * bound_s, PAUSE_S_MAX)
-    raise Busy(wait_s)
+    raise Busy(round(time.monotonic() - began, 1))

@@ -14,7 +14,7 @@ from werkzeug.datastructures import Headers
 
 from service import replies
 from service.later import Later
-from service.mode import Busy, Damaged, NotWritten, Unknown
+from service.mode import Busy, Conflict, Damaged, NotWritten, Unknown
 from service.problems import Problem
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def problem(error: Exception) -> Response:
     match error:
         case Problem():
             return error.response()
-        case Busy():
+        case Busy() | Conflict():
             return Problem(503, "busy", f"{error}; try again").response()
         case NotWritten():
             LOG.error("%s", error)

@@ -84,6 +84,8 @@ def listed() -> list[str]:
 def chosen(settings: Settings) -> Settings:
     """Return the settings with a mode, and one for the engine that they name. Raises ``WrongSetting``."""
     engines.check(settings)
+    if settings.url and settings.verify:
+        raise wrong("verify", "true", "false with an address: an engine looks after its own files")
     scheme = engines.scheme_of(settings.url)
     known = [name for name in MODES if SCHEMES.get(name, engines.FILES) == scheme]
     mode = settings.mode or (engines.ENGINES[scheme].best if scheme else GroupCommit.name)

@@ -89,7 +89,9 @@ def scheme_of(url: str) -> str:
 
 def check(settings: Settings) -> None:
     """Raise ``WrongSetting`` if the address is none of an engine that there is."""
-    if settings.url and scheme_of(settings.url) not in ENGINES:
+    scheme = scheme_of(settings.url)
+    # A file is a path behind the third slash: behind two, it would be taken for one that begins with "sqlite:".
+    if scheme and (scheme not in ENGINES or (scheme == "sqlite" and not re.match("sqlite:///.", settings.url))):
         known = " or ".join(engine.address for engine in ENGINES.values())
         raise wrong("url", shown(settings.url), f"an address such as {known}, or none for files")
 
@@ -108,4 +110,4 @@ def made(settings: Settings) -> EngineStore:
 
 def shown(url: str) -> str:
     """Return an address without the password in it."""
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url)
+    return re.sub(r"([?&][a-z]*password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url))

@@ -116,6 +116,9 @@ class Busy(Exception):
 class Conflict(Exception):
     """Somebody else's change came between reading and writing. Certainly nothing was done: decide again."""
 
+    def __init__(self, why: str = "somebody else's change came first") -> None:
+        super().__init__(f"{why}, so the order was not placed")
+
 
 class NotWritten(Exception):
     """The store could not take the change and took back what it had begun. Certainly nothing was done."""

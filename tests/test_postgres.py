@@ -8,8 +8,10 @@ import os
 import re
 import signal
 import threading
+import time
 from collections import Counter as Tally
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,12 +22,13 @@ from loadtest.history import Operation
 from loadtest.servers import postgres
 from loadtest.servers.process import Missing
 from service import engines
+from service.answers import problem
 from service.catalogue import SCHEMES
 from service.commands import key_of
-from service.mode import Busy, NotWritten, Unknown
+from service.mode import Busy, Conflict, NotWritten, Unknown
 from service.outcomes import NoSuchOrder, Sold
 from service.settings import Settings
-from service.stores import postgres_link, postgres_pool
+from service.stores import postgres_inside, postgres_link, postgres_pool
 from service.stores.postgres import Postgres
 from service.stores.replay import Refused
 from service.values import Event
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from loadtest.servers.postgres import Postgres as Server
     from service.commands import Buy, Command
     from service.mode import Decide
+    from service.outcomes import Reply
     from service.rules import Decision, Page
 
 MODES = [name for name, scheme in SCHEMES.items() if scheme == "postgresql"]
@@ -136,6 +140,9 @@ def test_a_purchase_without_a_key_is_found_by_its_order(wired: tuple[EngineCount
     """The conditional UPDATE too is unknown when its reply is lost: it was done."""
     counter, wire = wired
     mode = counter.opened("postgres_conditional", once(lambda: lose_replies(wire)))
+    assert isinstance(mode.store, Postgres)
+    with mode.store.transaction():
+        pass  # it has a connection now, on which the order is sent
     order = buying(2)
     with pytest.raises(Unknown):
         mode.execute(order)
@@ -287,6 +294,47 @@ def test_what_a_paused_host_sends_too_late_is_refused(
     host.join()
     assert isinstance(late, NotWritten)
     assert look(other) == Event("default", 10, 8, 1)
+
+
+def test_a_batch_of_which_each_is_thought_over_is_no_paused_host(
+    counter: EngineCounter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who pauses before each order of a batch keeps the lock for as long as all of them take."""
+    monkeypatch.setattr(postgres_link, "PAUSED_S", 4 * SHORT_S)
+    monkeypatch.setattr(postgres_inside, "STAY_S", SHORT_S)
+    mode = counter.opened("postgres_group", slowly)
+    replies: list[Reply] = []
+    buyers = [threading.Thread(target=lambda: replies.append(mode.execute(buying()))) for _ in range(10)]
+    for buyer in buyers:
+        buyer.start()
+    for buyer in buyers:
+        buyer.join()
+    assert [type(reply) for reply in replies] == [Sold] * 10
+
+
+def slowly(page: Page, command: Command) -> Decision:
+    """Decide after a pause."""
+    time.sleep(SHORT_S)
+    return decide_now(page, command)
+
+
+def test_who_looks_does_not_wait_for_those_who_wait_for_a_lock(counter: EngineCounter) -> None:
+    """All connections for buyers are in use: an event is looked at all the same."""
+    mode = counter.opened(MODES[0], wait_s=SHORT_S)
+    assert isinstance(mode.store, Postgres)
+    with contextlib.ExitStack() as all_of_them:
+        for _ in range(postgres_pool.CONNECTIONS_MAX):
+            all_of_them.enter_context(mode.store.transaction())
+        assert look(mode) == Event("default", 10, 10, 0)
+
+
+def test_an_advisory_lock_that_another_program_did_not_take_is_a_refusal(counter: EngineCounter) -> None:
+    """The tables refuse the version that is made already: certainly not done, and no 500."""
+    mode = counter.opened("postgres_advisory", once(lambda: sell(counter.joined("postgres_row_lock"))))
+    with pytest.raises(Conflict) as told:
+        mode.execute(buying())
+    assert problem(told.value).status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert look(mode).version == 1
 
 
 def test_a_service_with_no_server_does_not_start(tmp_path: Path) -> None:

@@ -42,6 +42,10 @@ def test_an_address_is_for_a_mode_of_its_engine_and_shows_no_password() -> None:
     with pytest.raises(WrongSetting, match=r"is 'what://me:\*\*\*@host/name': expected an address"):
         catalogue.chosen(Settings(url="what://me:secret@host/name"))
     assert engines.shown("what://me:se:cr@et@host/name") == "what://me:***@host/name"
+    with pytest.raises(WrongSetting, match="an engine looks after its own files"):
+        catalogue.chosen(Settings(url="sqlite:///tickets.db", verify=True))
+    with pytest.raises(WrongSetting, match="expected an address such as sqlite:///tickets"):
+        catalogue.chosen(Settings(url="sqlite://tickets.db"))
     for name in ON_FILES:
         assert catalogue.chosen(Settings(mode=name)).mode == name
 

@@ -2,7 +2,8 @@
 
 How it keeps others out: the server locks the row it updates until the end of the statement, which does all else too
 (``sell`` in ``schema_1.sql``). Nothing is read before, so nothing can be stale. One round trip.
-How far that reaches: all hosts that use this database. A buyer who dies or is paused holds no lock.
+How far that reaches: all hosts that use this database. Such a buyer holds no lock who dies or is paused; the others do
+as in ``postgres_row_lock``.
 What it leaves undone: the rule is said again in SQL, for purchases without a key where enough is left. ``decide`` makes
 the order of them, on a page with tickets enough; all else goes through it under the row's lock.
 """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from service.mode import Busy, Conflict, NotWritten
 from service.outcomes import NoSuchEvent, NoSuchOrder
@@ -35,6 +36,8 @@ SEED = "default", 100
 STATEMENTS = queries.load("postgres", "statements")
 PREPARING = queries.load("postgres", "preparing")
 CHANGES_AT_ONCE = 500
+READERS_MAX = 1
+"""Connections of a worker for those who look, beside those for who buys."""
 KNOWN_MAX = 100_000
 """Most names of events that a worker remembers to be there."""
 
@@ -44,10 +47,15 @@ class Postgres:
 
     def __init__(self, url: str, wait_s: float, think_s: float = 0.0) -> None:
         """``wait_s`` is how long is waited for a connection, and then for a lock; ``think_s``, before a decision."""
+        try:
+            conninfo_to_dict(url)
+        except psycopg.ProgrammingError:  # it would quote the part that has the password in it
+            sentence = "--url is no address that PostgreSQL's client understands: expected postgresql://user:password@host/name"
+            raise Refused(f"{sentence}, with what is special in a password as %25 stands for %") from None
         self._url = url
         self._wait_s = wait_s
         self._bounds = Bounds(wait_s, postgres_link.PAUSED_S + think_s)
-        self._pool = Pool(url, self._bounds, STATEMENTS)
+        self._pool, self._readers = self._pools()
         self._there: set[str] = set()
 
     def prepare(self, seeds: Mapping[str, int]) -> None:
@@ -67,11 +75,16 @@ class Postgres:
 
     def open(self) -> None:
         """Have connections made when they are needed."""
-        self._pool.close()
-        self._pool = Pool(self._url, self._bounds, STATEMENTS)
+        self.close()
+        self._pool, self._readers = self._pools()
 
     def close(self) -> None:
         self._pool.close()
+        self._readers.close()
+
+    def _pools(self) -> tuple[Pool, Pool]:
+        """Who looks has a connection apart: all others may be waiting for a lock."""
+        return Pool(self._url, self._bounds, STATEMENTS), Pool(self._url, self._bounds, STATEMENTS, READERS_MAX)
 
     @contextmanager
     def transaction(self, begin: str = "begin", lock: str = "", *, wait: bool = True) -> Iterator[Inside]:
@@ -92,7 +105,7 @@ class Postgres:
 
     def read(self, command: Command) -> Page:
         """Return the page as of this moment, keeping nobody out."""
-        found = known([command], self._looked(b"page", asked([command]))[-1])
+        found = known([command], self._looked(b"page", asked([command]), self._pool)[-1])
         return found.page(command) if found else Page(None)
 
     def write(self, page: Page) -> None:
@@ -137,6 +150,8 @@ class Postgres:
         if not self.has(name):
             return NoSuchEvent(name)
         found = self._looked(b"tickets", [name.encode(), b"%d" % first, b"%d" % last])
+        if not found:  # it was there, and the database has been replaced since
+            return NoSuchEvent(name)
         *standing, taken, held = found[0]
         kept_back = set(numbers(held))
         return TicketMap(
@@ -158,9 +173,8 @@ class Postgres:
                 yield (name or b"").decode(), float(ends or 0)
 
     def changes(self, name: str, after: int) -> Iterator[bytes] | NoSuchEvent:
-        if not self.has(name):
-            return NoSuchEvent(name)
-        return self._changes(self._looked(b"look", [name.encode()])[0][3], name, after)
+        found = self._looked(b"look", [name.encode()]) if self.has(name) else []
+        return self._changes(found[0][3], name, after) if found else NoSuchEvent(name)
 
     def _changes(self, number: Value, name: str, after: int) -> Iterator[bytes]:
         while found := self._looked(b"changes", [number, b"%d" % after, b"%d" % CHANGES_AT_ONCE]):
@@ -169,9 +183,9 @@ class Postgres:
                 yield line_in(name, change)
                 after = change["version"]
 
-    def _looked(self, statement: bytes, values: list[Value]) -> Rows:
+    def _looked(self, statement: bytes, values: list[Value], pool: Pool | None = None) -> Rows:
         """Carry out a statement that changes nothing. Raises ``Busy`` or ``NotWritten``."""
-        with self._pool.link() as link:
+        with (pool or self._readers).link() as link:
             try:
                 return link.exchange((statement, values))
             except Refusal as refusal:
@@ -190,8 +204,9 @@ class Postgres:
                 raise unknown(lost) from lost
 
     def _migrate(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
-        connection.execute(PREPARING["schema"])
         there = connection.execute(PREPARING["there"]).fetchall()[0][0]
+        if not there:  # who may sell need not be one who may make schemas
+            connection.execute(PREPARING["schema"])
         edition = int(str(connection.execute(PREPARING["edition"]).fetchall()[0][0])) if there else 0
         if edition > EDITION:
             raise Refused(f"the database has schema {edition}, and this release knows {EDITION}: use a newer release")

@@ -6,13 +6,14 @@ says that it failed; if the connection ends first, nobody knows.
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from service.commands import Command, Resize, Sweep
 from service.mode import Busy, Conflict, NotWritten, Unknown
 from service.rules import Page
-from service.stores.postgres_link import Lost, Refusal
+from service.stores.postgres_link import PAUSED_S, Lost, Refusal
 from service.stores.postgres_values import asked, known, recorded
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 CAME_SECOND = {"TS001", "40001", "40P01"}
 """Of this project, serialization_failure, deadlock_detected: decide again."""
 LOCKED = "55P03"
+STAY_S = PAUSED_S / 2
+"""A batch that has said nothing for so long says that it is still there."""
 
 
 class Inside:
@@ -51,6 +54,10 @@ class Inside:
         """Return what commands of one event touch. Raises as ``read``."""
         first = [] if self._open else self._first(commands[0].event)
         return known(commands, self._asked(*first, (b"page", asked(commands)))[-1])
+
+    def stay(self) -> None:
+        """Say that we are still here: the server ends a transaction in which nothing is said for long."""
+        self._asked()
 
     def put(self, pages: Sequence[Page]) -> None:
         """Write pages of one event that follow each other, and stay inside. Raises as ``read``."""
@@ -112,6 +119,7 @@ class Batch:
         """For so many of these was read what is known."""
         self._known: Known | None = None
         self._pages: list[Page] = []
+        self._said = 0.0
 
     def read(self, command: Command) -> Page:
         """Return the page of the next of the commands."""
@@ -121,6 +129,10 @@ class Batch:
                 self._pages.clear()
             together = _together(self._left)
             self._known, self._covered = self._inside.known(together), len(together)
+            self._said = time.monotonic()
+        elif time.monotonic() - self._said > STAY_S:  # many who pause before they decide (``think_s``), one by one
+            self._inside.stay()
+            self._said = time.monotonic()
         self._left.pop(0)
         self._covered -= 1
         return self._known.page(command) if self._known else Page(None)

@@ -161,7 +161,8 @@ def connected(url: str, bounds: Bounds) -> psycopg.Connection[tuple[object, ...]
         "idle_in_transaction_session_timeout": bounds.still_s,
     }
     said = conninfo_to_dict(url)
-    words = [str(said.get("options") or ""), *(f"-c {name}={each * 1000:.0f}" for name, each in seconds.items())]
+    words = [str(said.get("options") or ""), r"-c default_transaction_isolation=read\ committed"]
+    words += [*(f"-c {name}={each * 1000:.0f}" for name, each in seconds.items())]
     return psycopg.connect(
         url,
         autocommit=True,

@@ -22,19 +22,20 @@ if TYPE_CHECKING:
     from service.stores.postgres_link import Bounds
 
 CONNECTIONS_MAX = 4
-"""Of each worker: of three hosts with four workers each, half of the 100 that PostgreSQL allows by default."""
+"""For who buys, of each worker: of three hosts with four workers each, half of the 100 that PostgreSQL allows."""
 
 
 class Pool:
     """Links to one server. Make it in each worker, after the fork."""
 
-    def __init__(self, url: str, bounds: Bounds, statements: Mapping[str, str]) -> None:
+    def __init__(self, url: str, bounds: Bounds, statements: Mapping[str, str], most: int | None = None) -> None:
+        """``most`` connections at once, CONNECTIONS_MAX if nothing is said."""
         self._url = url
         self._bounds = bounds
         self._statements = statements
         self._process = os.getpid()
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a quarter of what a Queue takes
-        for _ in range(CONNECTIONS_MAX):
+        for _ in range(most or CONNECTIONS_MAX):
             self._places.put(None)
         self._free: list[Link] = []
         """The one used last is used next: it is the warmest, and there are no more than are needed at once."""

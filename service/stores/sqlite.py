@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from service.flock import flock
 from service.mode import Busy, NotWritten, Unknown
@@ -69,7 +69,10 @@ class Sqlite:
             self._connections.pop().close()
 
     def read(self, command: Command) -> Page:
-        return page_of(self._writer, command)
+        try:
+            return page_of(self._writer, command)
+        except sqlite3.Error as error:
+            raise not_written(error) from error
 
     def write(self, page: Page) -> None:
         """Write into the transaction that was begun: durable when that is. What is raised ends it."""
@@ -107,8 +110,9 @@ class Sqlite:
         return Event(name, *found[1:4]) if found else NoSuchEvent(name)
 
     def find(self, order: str) -> Order | NoSuchOrder:
-        found = self._reader.execute(READ["find"], (order,)).fetchone()
-        return order_in(found[0], row_of(found[1:])) if found else NoSuchOrder(order)
+        for name, *values in self._asked("find", (order,)):
+            return order_in(name, row_of(values))
+        return NoSuchOrder(order)
 
     def tickets(self, name: str, first: int, last: int) -> TicketMap | NoSuchEvent:
         reader = self._reader
@@ -117,14 +121,14 @@ class Sqlite:
             found = self._row_of(name)
             if not found:
                 return NoSuchEvent(name)
-            taken = reader.execute(READ["tickets"], (found[0], first, last)).fetchall()
+            taken = self._asked("tickets", (found[0], first, last))
         finally:
             reader.execute("COMMIT")
         event = Event(name, *found[1:4])
         return TicketMap(event, *(runs(ticket for ticket, held in taken if held == kind) for kind in (False, True)))
 
     def names(self, after: str, limit: int) -> list[str]:
-        return [name for (name,) in self._reader.execute(READ["names"], (after, limit))]
+        return [name for (name,) in self._asked("names", (after, limit))]
 
     def create(self, name: str, capacity: int) -> bool:
         try:
@@ -141,14 +145,20 @@ class Sqlite:
         return self._changes(found[0], name, after) if found else NoSuchEvent(name)
 
     def _changes(self, number: int, name: str, after: int) -> Iterator[bytes]:
-        while rows := self._reader.execute(READ["changes"], (number, after, CHANGES_AT_ONCE)).fetchall():
+        while rows := self._asked("changes", (number, after, CHANGES_AT_ONCE)):
             for row in map(row_of, rows):
                 yield line_in(name, row)
                 after = row["version"]
 
     def _row_of(self, name: str) -> tuple[int, int, int, int, int] | None:
-        found: tuple[int, int, int, int, int] | None = self._reader.execute(READ["look"], (name,)).fetchone()
-        return found
+        return next(iter(self._asked("look", (name,))), None)
+
+    def _asked(self, statement: str, values: tuple[object, ...]) -> list[Any]:
+        """Return the rows of a statement that changes nothing. Raises ``Busy`` or ``NotWritten``."""
+        try:
+            return self._reader.execute(READ[statement], values).fetchall()
+        except sqlite3.Error as error:
+            raise not_written(error) from error
 
     @property
     def _reader(self) -> sqlite3.Connection:
