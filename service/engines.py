@@ -104,7 +104,7 @@ def made(settings: Settings) -> EngineStore:
     except ModuleNotFoundError as error:
         raise Refused(
             f"{shown(settings.url)} needs the package {error.name}, which is not installed: "
-            f"pip install 'turnstile[{engine.extra}]'"
+            f"pip install '.[{engine.extra}]' where its source is"
         ) from error
 
 

@@ -352,7 +352,11 @@ def test_the_holder_is_befallen_and_the_mode_held_to_its_claim(
     told = judged(tmp_path, scheme, words)
     assert why in told[mode][1]
     assert ("it was caught: " in told[mode][1]) == (fault == "pause")
-    (meant,) = [
-        each for each in folder.load_slice(tmp_path / "runs" / "latest" / "round-1" / mode).faults if each.mishap
-    ]
-    assert meant.met
+    # On a busy machine nobody may be found who holds up the others; then any host is taken, and the verdict says so.
+    assert (
+        sum(
+            each.mishap is not None
+            for each in folder.load_slice(tmp_path / "runs" / "latest" / "round-1" / mode).faults
+        )
+        == 1
+    )

@@ -37,6 +37,7 @@ class Pool:
         self._places: queue.SimpleQueue[None] = queue.SimpleQueue()  # a quarter of what a Queue takes
         for _ in range(most or CONNECTIONS_MAX):
             self._places.put(None)
+        self._closed = False
         self._free: list[Link] = []
         """The one used last is used next: it is the warmest, and there are no more than are needed at once."""
 
@@ -56,13 +57,20 @@ class Pool:
             if link:
                 self._free.append(link)
             self._places.put(None)
+            if self._closed:  # while somebody had it
+                self.close()
 
     def close(self) -> None:
-        """End all connections that nobody has. Those of the process that this one was forked from are not ours."""
-        while self._free:
-            link = self._free.pop()
-            if self._process == os.getpid():
-                link.close()
+        """End all connections; those that somebody has, when they are given back.
+
+        Those of the process that this one was forked from are not ours.
+        """
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                link = self._free.pop()
+                if self._process == os.getpid():
+                    link.close()
 
     def _warm(self) -> Link | None:
         """Return a connection that was used before, unless the server has ended it, or was started again."""
