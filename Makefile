@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Processes that test at once: twice as many as the processors of CI, for tests wait half of their time.
-TESTERS ?= 4
+TESTERS ?= 3
 
 .PHONY: help setup demo test bench serve lock docs clean
 
