@@ -1,7 +1,7 @@
 # make demo: the comparison.  make test: everything.  make serve: the service.  Each sets up what is missing.
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes that test at once: more than processors, for tests wait half of their time.
+# Processes that test at once: more than processors, for tests also wait.
 TESTERS ?= 3
 
 .PHONY: help setup demo test bench serve lock docs clean
