@@ -10,7 +10,7 @@ import itertools
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bench import stores
@@ -23,7 +23,7 @@ from loadtest.slices import cut
 from loadtest.usage import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.results import Pair
@@ -58,7 +58,7 @@ class Arm:
     ``fill`` puts tickets into an empty directory for each slice; ``kept`` is a store that is there already and grows
     with each slice; ``running`` is a service that has been started already. ``database`` makes a fresh database of an
     engine, of a name that it is given, and returns its address, for one host or several; ``servers`` are the processes
-    of the engine. ``traced`` measures the waits too.
+    of the engine. ``traced`` measures the waits too. ``flags`` are settings of the service beyond these.
     """
 
     name: str
@@ -75,6 +75,7 @@ class Arm:
     database: Callable[[str], str] | None = None
     servers: Sequence[int] = ()
     hosts: int = 1
+    flags: Mapping[str, object] = field(default_factory=dict)
 
 
 def paired(first: Slice, second: Slice, pairs: int, tell: Callable[[str], None]) -> tuple[Pair, ...]:
@@ -106,14 +107,15 @@ def taken(arm: Arm, place: Path) -> Taken:
         scene = Scene(hosts[0].url, scene_plan, arm.noop, arm.events, arm.finds, others)
         meter = Meter([host.process.pid for host in hosts], arm.servers)
         driven = drive.drive(scene, here, min(load.processes, load.clients), meter, lambda _: None)
-    piece = cut(scene_plan, driven.operations, history.load_trace(here), driven.usage, load.workers * arm.hosts)
+    operations = driven.operations  # read from a file, which is removed below
+    piece = cut(scene_plan, operations, history.load_trace(here), driven.usage, load.workers * arm.hosts)
     shutil.rmtree(here)
     measured = measure([piece])
-    answered = sum(row.outcome == "done" for row in driven.operations)
+    answered = sum(row.outcome == "done" for row in operations)
     return Taken(
         arm=arm.name,
         decided=measured.decided,
-        errors=len(driven.operations) - answered,
+        errors=len(operations) - answered,
         requests_per_s=measured.requests_per_s,
         p50_ms=measured.p50_ms,
         p99_ms=measured.p99_ms,
@@ -160,6 +162,7 @@ def _flags(arm: Arm, here: Path) -> dict[str, object]:
         flags["trace"] = here
     if arm.database:
         flags["url"] = arm.database(f"slice_{next(NUMBER)}")
+    flags.update(arm.flags)
     return flags
 
 

@@ -10,12 +10,17 @@ import re
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from docs import chinese_page, figures_page, http_page, loadtest_page, metrics_page, modes_page, tutorial_page
 from service.catalogue import CLAIMS
-from service.settings import PREFIX, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = (ROOT / "README.md",)
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+OWN_LOCK = ROOT / "examples" / "own_lock"
 
 
 def modes() -> str:
@@ -36,25 +41,35 @@ def difference() -> str:
     return "\n".join(["```diff", *lines, "```"])
 
 
-def settings() -> str:
-    """Return the table of settings."""
-    rows = ["| flag | variable | default | what it is |", "| --- " * 4 + "|"]
-    for name, field in Settings.model_fields.items():
-        value = str(field.default).lower() if isinstance(field.default, bool) else field.default
-        default = "none" if value in {"", None} else f"`{value}`"
-        what = f"{field.title}: {field.description}"
-        rows.append(f"| `--{name.replace('_', '-')}` | `{PREFIX}{name.upper()}` | {default} | {what} |")
-    return "\n".join(rows)
+def shown(path: Path, language: str) -> str:
+    """Return a file as it is."""
+    return f"```{language}\n{path.read_text()}```"
 
 
-PARTS = {"modes": modes, "difference": difference, "settings": settings}
+PARTS: dict[str, Callable[[], str]] = {
+    "modes": modes,
+    "difference": difference,
+    "own mode": partial(shown, OWN_LOCK / "src" / "own_lock" / "record_lock.py", "python"),
+    "own project": partial(shown, OWN_LOCK / "pyproject.toml", "toml"),
+    "own test": partial(shown, OWN_LOCK / "tests" / "test_record_lock.py", "python"),
+}
+PARTS |= {
+    **figures_page.PARTS,
+    **modes_page.PARTS,
+    **http_page.PARTS,
+    **loadtest_page.PARTS,
+    **metrics_page.PARTS,
+    **tutorial_page.PARTS,
+    **chinese_page.PARTS,
+}
 
 
 def made_again(text: str) -> str:
     """Return ``text`` with every generated part made again."""
     for name, make in PARTS.items():
         part = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = part.sub(partial(_filled, make()), text)
+        if part.search(text):
+            text = part.sub(partial(_filled, make()), text)
     return text
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadtest import compare, difference, engines, faults, folder, judge, plan, refusals, session
+from loadtest import compare, difference, engines, faults, folder, judge, plan, refusals, schedule, session
 from loadtest.export import FIGURES
 from loadtest.require import WrongRequirement, parse
+from loadtest.shapes import SHAPES
 
 if TYPE_CHECKING:
     from loadtest.progress import Follow
@@ -35,6 +36,8 @@ class Required(click.ParamType):  # type: ignore[type-arg]  # generic for the ty
 TTLS_MIN = 2
 """So many times as long as a hold lasts a scene in which holds end by themselves, or too few of them do."""
 HOSTS_MAX = 16
+SHAPE, SHAPE_OF_FAULTS, SHAPE_OF_SOAK, SECONDS, SOAK_S = "blog", "flash-sale", "mixed", 5.0, 600.0
+"""What is run where nobody asks for anything else."""
 PASSWORD = re.compile(r"(?:(://[^:/@\s]*:)[^/\s]*(?=@)|([?&][a-z]*password=)[^&\s]*)")
 MODE_NAME = re.compile(r"[a-z0-9_]+")
 SERVICE = "service"
@@ -47,6 +50,7 @@ RUNS = click.option(
 REQUIRE = click.option(
     "--require", "requirements", multiple=True, type=Required(), help="such as 'p99_ms<50' or 'file_lock:ratio>0.2'"
 )
+REPEAT = click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="rounds")
 QUIET = click.option("--quiet", is_flag=True, help="no progress")
 RUN = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -55,9 +59,10 @@ def scene_options(command: Any) -> Any:  # noqa: ANN401  # as click's decorators
     """Add the options that make a plan."""
     for option in reversed(
         [
-            click.option("--shape", type=click.Choice(list(plan.SHAPES)), default="blog", show_default=True),
-            click.option("--seconds", type=click.FloatRange(0.5, 3600), default=5.0, show_default=True,
-                         help="how long shapes last that go by time"),
+            click.option("--shape", type=click.Choice(list(SHAPES)),
+                         help=f"the scene  [default: {SHAPE}; with faults {SHAPE_OF_FAULTS}]"),
+            click.option("--seconds", type=click.FloatRange(0.5, 3600),
+                         help=f"how long shapes last that go by time  [default: {SECONDS:g}; with faults: enough]"),
             click.option("--clients", type=click.IntRange(1, 1000), help="how many buy at once"),
             click.option("--rate", type=click.FloatRange(0.1, 100_000),
                          help="purchases a second that are planned whatever the replies (open loop)"),
@@ -80,7 +85,7 @@ def main() -> None:
     """
 
 
-@main.command("compare")
+@main.command("compare", short_help="Start the service fresh in each mode, and judge each.")
 @click.option("--modes", default=refusals.DEFAULT_MODES, show_default=True, help="which modes, with commas between")
 @scene_options
 @click.option("--workers", type=click.IntRange(1, 64), default=4, show_default=True, help="the service's processes")
@@ -93,39 +98,41 @@ def main() -> None:
     help="services that sell the same tickets, each on its own port with its own workers",
 )
 @click.option(
-    "--fault",
-    type=click.Choice(["none", *faults.MISHAPS]),
-    default="none",
-    show_default=True,
-    help="what befalls a host that holds the lock: stopped for some seconds, or killed and started again",
+    "--faults",
+    default="",
+    help=f"what is done on purpose meanwhile, with commas between: {', '.join(schedule.KINDS)}; see docs/faults.md",
 )
+@click.option("--soak", is_flag=True, help="go on with the faults until the end; nothing that is used may keep growing")
 @click.option("--url", default="", help="use the engine that runs at this address, not a private one")
 @click.option("--tickets", type=click.IntRange(1), help="how many there are to sell  [default: the shape's]")
 @click.option("--think-s", type=click.FloatRange(0, 60), help="pause between read and write  [default: the shape's]")
-@click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="rounds")
+@REPEAT
 @click.option("--trace/--no-trace", default=True, show_default=True, help="let the service write what witnesses need")
 @RUNS
 @REQUIRE
 @QUIET  # fmt: skip
 def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them by name
     """Start the service fresh in each mode, sell, and hold each mode to its claim."""
-    fault = None if options["fault"] == "none" else options["fault"]
-    pause_s = faults.THINK_S if fault and options["think_s"] is None else options["think_s"]
-    scene = _scene(options, tickets=options["tickets"], think_s=pause_s)
-    if fault:
-        refusals.check_fault(scene, options["hosts"])
+    kinds = refusals.faults_of(options["faults"])
+    _with_faults(options, kinds)
+    # With faults each purchase has a connection of its own, so that not all wait for the one that is out.
+    apart = {"orders_per_connection": 1} if kinds else {}
+    scene = _scene(options, tickets=options["tickets"], think_s=options["think_s"], **apart)
+    if kinds:
+        refusals.check_faults(kinds, scene, options["hosts"], soak=options["soak"])
     processes = min(options["processes"], scene.clients)
     setup = compare.Setup(
-        options["workers"], options["threads"], processes, trace=options["trace"], hosts=options["hosts"], fault=fault
+        options["workers"], options["threads"], processes, options["trace"], options["hosts"], kinds, options["soak"]
     )
     names = list(dict.fromkeys(name.strip() for name in options["modes"].split(",")))
     if not all(MODE_NAME.fullmatch(name) and name != folder.CEILING for name in names):
         raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
     refusals.check_required(options["requirements"], names)
     needed = refusals.engines_of(names, options["hosts"], options["url"])
+    refusals.check_disks(kinds, needed, options["url"])
     # Beside a pause that is made on purpose, at a rate that is planned, or where replies are lost and buyers come back
     # for what they hold, a ratio to the ceiling says nothing.
-    ceiling = not (scene.think_s or scene.rate or scene.hold_share)
+    ceiling = not (scene.think_s or scene.rate or scene.hold_share or kinds)
 
     def run(place: Path, follow: Follow) -> None:
         with engines.running(needed, options["url"]) as databases:
@@ -137,11 +144,12 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
     session.record(run, scene, _asked(options), options)
 
 
-@main.command("run")
+@main.command("run", short_help="Drive and judge a service that is running at URL.")
 @click.argument("url")
 @scene_options
 @click.option("--event", default="default", show_default=True, help="which event to buy from")
 @click.option("--token", envvar="TURNSTILE_ADMIN_TOKEN", default="", help="the admin token, to see the journal")
+@REPEAT
 @RUNS
 @REQUIRE
 @QUIET
@@ -152,15 +160,15 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
     if scene.holds_end and not options["token"]:
         sentence = "only the journal says which holds have ended, so this shape needs the admin token"
         raise click.BadParameter(sentence, param_hint="'--token'")
-
     url = url.rstrip("/")
     if why := compare.refusal(url, options["event"], options["token"]):
         raise click.BadParameter(why, param_hint="'URL'")
 
     def run(place: Path, follow: Follow) -> None:
-        target = place / "round-1" / SERVICE
-        processes = min(options["processes"], scene.clients)
-        compare.run_against(url, target, scene, processes, options["token"], follow(url))
+        processes, rounds = min(options["processes"], scene.clients), options["repeat"]
+        for number in range(1, rounds + 1):
+            told = follow(f"{url} ({number}/{rounds})" if rounds > 1 else url)
+            compare.run_against(url, place / f"round-{number}" / SERVICE, scene, processes, options["token"], told)
 
     session.record(run, scene, _asked(options | {"url": url}), options)
 
@@ -174,7 +182,7 @@ def check_again(run: Path, requirements: tuple[Requirement, ...], *, markdown: b
     sys.exit(session.finish(run, requirements, session.Speaker(), markdown=markdown))
 
 
-@main.command("diff")
+@main.command("diff", short_help="Say how SECOND differs from FIRST.")
 @click.argument("first", type=RUN)
 @click.argument("second", type=RUN)
 def differ(first: Path, second: Path) -> None:
@@ -190,10 +198,22 @@ def differ(first: Path, second: Path) -> None:
         click.echo(f"{each.mode:<16} {each.figure:<16} {each.ratio.median:.2f} times{interval}: {each.meaning}")
 
 
+def _with_faults(options: dict[str, Any], kinds: tuple[schedule.Kind, ...]) -> None:
+    """Put in what faults, or a soak, need, where nobody asks for anything else."""
+    wanted: dict[str, object] = {"shape": SHAPE_OF_SOAK, "seconds": SOAK_S} if options["soak"] else {}
+    if kinds and not wanted:
+        wanted = {"shape": SHAPE_OF_FAULTS, "seconds": schedule.seconds_max(kinds, options["hosts"])}
+        wanted |= {"think_s": faults.THINK_S, "tickets": faults.TICKETS}
+    for name, value in wanted.items():
+        if options[name] is None and (name != "tickets" or options["shape"] == SHAPE_OF_FAULTS):
+            options[name] = value
+
+
 def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
+    options |= {"shape": options["shape"] or SHAPE, "seconds": options["seconds"] or SECONDS}
     wanted = {name: options[name] for name in ("clients", "rate", "arrivals")} | changes
-    if options["rate"] and plan.SHAPES[options["shape"]]["orders"]:
-        timed = ", ".join(name for name, shape in plan.SHAPES.items() if not shape["orders"])
+    if options["rate"] and SHAPES[options["shape"]]["orders"]:
+        timed = ", ".join(name for name, shape in SHAPES.items() if not shape["orders"])
         raise click.BadParameter(f"an open loop needs a shape that goes by time: {timed}", param_hint="'--rate'")
     if options["arrivals"] == "poisson" and not options["rate"]:
         raise click.BadParameter("only a rate has arrivals: give --rate too", param_hint="'--arrivals'")
@@ -213,8 +233,8 @@ def _asked(options: dict[str, Any]) -> dict[str, Any]:
     return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 
-if __name__ == "__main__":
-    # Exit code 1 is a verdict, so nothing that is none may end with it: no mistake, no interruption, no crash of ours.
+def run() -> NoReturn:
+    """Run the command line. Exit code 1 is a verdict, so no mistake, interruption or crash of ours may end with it."""
     try:
         sys.exit(main(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -224,3 +244,7 @@ if __name__ == "__main__":
     except Exception:  # noqa: BLE001  # as said above
         traceback.print_exc()
     sys.exit(session.EXIT_UNKNOWN)
+
+
+if __name__ == "__main__":
+    run()

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from loadtest.plan import TIDE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Agenda:
-    """What a client has still to do. ``start`` is the common first moment."""
+    """What a client has still to do. ``start`` is the common first moment.
+
+    In every other stretch of ``tide_s`` what lingers is put off.
+    """
 
     wishes: Iterator[Wish]
     start: int
+    tide_s: float = 0.0
     _due: list[tuple[int, int, Wish]] = field(default_factory=list)
     _new: list[Wish] = field(default_factory=list)
     _turns: Iterator[int] = field(default_factory=count)
@@ -43,6 +49,7 @@ class Agenda:
 
     def follow(self, wish: Wish, order: str, answered: int) -> None:
         """Take down what is to become of the ``order`` that came of ``wish``."""
+        high = bool(self.tide_s) and (answered - self.start) // int(self.tide_s * 1e9) % 2
         for each in wish.then:
-            due = answered + int(each.after_s * 1e9)
+            due = answered + int(each.after_s * 1e9) * (TIDE if high and each.lingers else 1)
             heapq.heappush(self._due, (due, next(self._turns), replace(each, order=order)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -29,8 +30,12 @@ REFUSED_MAX = 20
 """A client whose connection is refused so often in a row gives up: there is nobody there."""
 REPLY_S = 60.0
 """Longest wait for a reply; past it the outcome is unknown."""
+DOWN_POLL_S = 0.02
 ATTEMPTS_MAX = plan.LOSSES_MAX + 3
-"""So often a client with an idempotency key asks at most."""
+"""So often a client with an idempotency key asks at once."""
+ASKING_S, PAUSE_S = 60.0, 0.25
+"""So long it goes on asking while the scene lasts, and so long it pauses between: a service may be out for a while.
+Who gave up sooner would keep tickets that it was never told of, until none were left to sell."""
 
 
 def be_client(
@@ -43,15 +48,16 @@ def be_client(
 ) -> None:
     """Carry out what falls to ``client``; ``start`` is the common first moment.
 
-    A host that ``is_down`` gets no new connection, as whatever stands before several hosts would see to it.
+    A host that ``is_down`` gets no new connection, as whatever stands before several hosts would see to it; where all
+    are, the client waits.
     """
     end = start + int(scene.plan.seconds * 1e9)
     planned = start
     _sleep_until(start)
-    caller = _Caller(scene, client, record, stopped, is_down)
+    caller = _Caller(scene, client, record, lambda: stopped() or time.monotonic_ns() > end, is_down)
     if scene.plan.look_first and not scene.noop:
         planned = caller.look(start).returned
-    agenda = Agenda(plan.wishes(scene.plan, client), start)
+    agenda = Agenda(plan.wishes(scene.plan, client), start, scene.plan.tide_s)
     refused = 0
     while (taken := agenda.take(planned)) is not None:
         planned, wish = taken
@@ -66,7 +72,7 @@ def be_client(
         told = caller.ask(wish, planned)
         if told.outcome == "done" and not scene.noop:
             agenda.follow(wish, told.order, told.returned)
-        refused = refused + 1 if told.problem == transport.NeverSent.__name__ else 0
+        refused = (REFUSED_MAX if wish.keyed else refused + 1) if _nobody(told) else 0
         planned = told.returned
     caller.close()
 
@@ -79,10 +85,10 @@ class _Caller:
         scene: Scene,
         client: int,
         record: Callable[[Operation], None],
-        stopped: Callable[[], bool],
+        over: Callable[[], bool],
         is_down: Callable[[int], bool],
     ) -> None:
-        self._scene, self._client, self._record, self._stopped = scene, client, record, stopped
+        self._scene, self._client, self._record, self._over = scene, client, record, over
         self._is_down = is_down
         self._session = transport.session()
         self._host = client % len(scene.hosts)
@@ -96,23 +102,36 @@ class _Caller:
         return seen
 
     def ask(self, wish: Wish, planned: int) -> Operation:
-        """Ask for a wish, again if it has a key and the outcome is not known; return what came of it in the end."""
+        """Ask for a wish, with a key until nothing is in doubt. That nothing was done answers who has no order yet."""
         if self._wishes and self._wishes % self._scene.plan.orders_per_connection == 0:
             self._connect()
         number, self._wishes = self._wishes, self._wishes + 1
         row = _row(self._scene, self._client, wish, planned)
         told = self._attempt(number, row, wish, 0)
-        for attempt in range(1, ATTEMPTS_MAX if wish.keyed else 1):
-            if told.outcome != "unknown" or self._stopped():
+        doubt = told.outcome == "unknown"
+        for attempt in count(1) if wish.keyed else ():
+            answered = told.outcome == "not done" and not (doubt or wish.order or _nobody(told))
+            if told.outcome in {"done", "refused"} or answered or not self._goes_on(attempt, row.planned):
                 break
             self._connect()
             again = replace(row, name=f"{wish.name} try {attempt + 1}", planned=told.returned)
             told = self._attempt(number, again, wish, attempt)
-        if told.problem == transport.NeverSent.__name__:
+            doubt |= told.outcome == "unknown"
+        if _nobody(told):
             self._connect()
         return told
 
+    def _goes_on(self, attempt: int, planned: int) -> bool:
+        """Tell whether to ask once more, after a pause where one is due."""
+        if attempt < ATTEMPTS_MAX:
+            return True
+        if self._over() or time.monotonic_ns() - planned > ASKING_S * 1e9:
+            return False
+        time.sleep(PAUSE_S)
+        return True
+
     def _attempt(self, number: int, row: Operation, wish: Wish, attempt: int) -> Operation:
+        self._wait_for_a_host()
         request = self._scene.request(self._client, number, wish, self._host)
         if attempt < len(wish.losses) and not self._scene.noop:
             with transport.session(wish.losses[attempt]) as losing:
@@ -120,7 +139,7 @@ class _Caller:
         else:
             told = _call(self._session, request, row)
         if told.worker and self._scene.others:
-            told = replace(told, worker=f"{self._host + 1}/{told.worker}")
+            told = replace(told, worker=f"{self._host + 1}/{told.worker.rpartition('/')[2]}")
         self._record(told)
         return told
 
@@ -132,6 +151,11 @@ class _Caller:
         turns = [(self._host + step) % hosts for step in range(1, hosts + 1)]
         self._host = next((host for host in turns if not self._is_down(host)), turns[0])
 
+    def _wait_for_a_host(self) -> None:
+        while all(map(self._is_down, range(len(self._scene.hosts)))) and not self._over():
+            self._session.close()  # the next call opens another: who ends in order need not wait for this one
+            time.sleep(DOWN_POLL_S)
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
@@ -140,6 +164,11 @@ class _Caller:
 def look(session: requests.Session, event_url: str, row: Operation) -> Operation:
     """Ask for an event's count, and return ``row`` with what came of it."""
     return _call(session, requests.Request("GET", event_url), row)
+
+
+def _nobody(told: Operation) -> bool:
+    """Tell whether there was nobody to ask."""
+    return told.problem == transport.NeverSent.__name__
 
 
 def _row(scene: Scene, client: int, wish: Wish, planned: int) -> Operation:
@@ -190,7 +219,7 @@ def _call(session: requests.Session, request: requests.Request, row: Operation) 
         returned=returned,
         outcome=history.outcome(reply.status_code),
         status=reply.status_code,
-        worker=reply.headers.get("Turnstile-Worker", ""),
+        worker=history.worker_of(reply.headers),
         **_stated(values, row.order) | (_OF_THEN if row.kind == "find" else {}),
     )
 

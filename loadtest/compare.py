@@ -7,19 +7,23 @@ noise that outlasts a round falls on all alike.
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import requests
 
-from loadtest import client, drive, faults, folder, history, serve, transport
+from loadtest import client, drive, faults, folder, gauges, history, schedule, serve, transport, volume
 from loadtest.check import Start
 from loadtest.drive import ClientDied
 from loadtest.engines import FILES
-from loadtest.faults import Unfinished
+from loadtest.faults import Scenery, Unfinished
+from loadtest.gauges import Unread
 from loadtest.history import Operation
 from loadtest.scene import Scene
+from loadtest.schedule import Part
 from loadtest.serve import NotServed
+from loadtest.servers.process import Missing
 from loadtest.usage import Meter
 from loadtest.verdict import PROMISES
 
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from loadtest.drive import Driven, Progress
     from loadtest.engines import Database
     from loadtest.plan import Plan
-    from loadtest.serve import Service
+    from loadtest.schedule import Kind
 
 
 class NoTurnstile(Exception):
@@ -43,14 +47,18 @@ WAIT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How the service is started, on how many hosts, how many client processes drive it, and what befalls a host."""
+    """How the service is started, on how many hosts, how many client processes drive it, and what befalls it.
+
+    In a ``soak`` that goes on until the end, and what the service uses is looked at.
+    """
 
     workers: int
     threads: int
     processes: int
     trace: bool
     hosts: int = 1
-    fault: faults.Kind | None = None
+    faults: tuple[Kind, ...] = ()
+    soak: bool = False
 
 
 def order(modes: Sequence[str], repeat: int, *, ceiling: bool) -> Iterator[tuple[int, str]]:
@@ -72,23 +80,29 @@ def serve_and_run(
     _begin(place, plan)
     homes = [place / f"host-{number + 1}" for number in range(setup.hosts)] if setup.hosts > 1 else [place]
     for home in homes:
-        data = home / "data"
-        data.mkdir(mode=0o700, parents=True)
-        # The article's store, to the letter: the service must open it as it is.
-        (data / f"{plan.event}.json").write_text(json.dumps({"count": plan.tickets}))
+        (home / "data").mkdir(mode=0o700, parents=True)
     (place / "served.json").write_text(json.dumps({"hosts": setup.hosts, "engine": database.engine}))
     try:
-        with serve.services(homes, _flags(mode, place, plan, setup, database)) as hosts:
+        with ExitStack() as stack:
+            small = stack.enter_context(volume.mounted(place / "data")) if "full-disk" in setup.faults else None
+            for data in [small.here] if small else [home / "data" for home in homes]:
+                # The article's store, to the letter: the service must open it as it is.
+                (data / f"{plan.event}.json").write_text(json.dumps({"count": plan.tickets}))
+            if small and database.engine == "sqlite":
+                database = replace(database, url=f"sqlite:///{small.path}/tickets.db")
+            flags = _flags(mode, place, plan, setup, database)
+            hosts = stack.enter_context(serve.services(homes, flags, into=small.into if small else ()))
             scene = Scene(hosts[0].url, plan, mode == folder.CEILING, others=[host.url for host in hosts[1:]])
+            scenery = Scenery(hosts, small, database.servers)
             try:
-                _run(scene, place, hosts[0].token, lambda: _driven(scene, place, setup, hosts, database, progress))
+                _run(scene, place, hosts[0].token, lambda: _driven(scene, place, setup, scenery, progress))
             except (ClientDied, NoTurnstile, requests.RequestException) as error:
                 for host in hosts:
                     if (code := host.process.poll()) is not None:
                         said = f"the service ended with {code} in the middle; its log is {host.log}"
                         raise NotServed(said) from error
                 raise
-    except (NotServed, Unfinished, ClientDied, NoTurnstile, requests.RequestException) as error:
+    except (NotServed, Missing, Unfinished, Unread, ClientDied, NoTurnstile, requests.RequestException) as error:
         (place / "failure.txt").write_text(f"{error}\n")
 
 
@@ -101,19 +115,21 @@ def _flags(mode: str, place: Path, plan: Plan, setup: Setup, database: Database)
     return flags | ({"url": database.url} if database.url else {})
 
 
-def _driven(  # what goes into a run
-    scene: Scene,
-    place: Path,
-    setup: Setup,
-    hosts: Sequence[Service],
-    database: Database,
-    progress: Callable[[Progress], None],
-) -> Driven:
-    meter = Meter([host.process.pid for host in hosts], database.servers)
-    if setup.fault is None:
-        return drive.drive(scene, place, setup.processes, meter, progress)
-    with faults.amid(setup.fault, hosts, scene.plan, place) as schedule:
-        return drive.drive(scene, place, setup.processes, meter, schedule.told(progress), schedule.down)
+def _driven(scene: Scene, place: Path, setup: Setup, scenery: Scenery, progress: Callable[[Progress], None]) -> Driven:
+    meter = Meter([host.process.pid for host in scenery.services], scenery.servers)
+    with ExitStack() as stack:
+        if setup.soak:
+            progress = stack.enter_context(gauges.read(scenery.services, place, scenery.servers, progress))
+        if not setup.faults:
+            return drive.drive(scene, place, setup.processes, meter, progress)
+        plan = scene.plan
+        parts: Sequence[Part] = [Part(schedule.steps(setup.faults, plan.seed, setup.hosts))]
+        if setup.soak:
+            parts = schedule.until_the_end(setup.faults, plan.seed, setup.hosts, plan.seconds)
+        amid = stack.enter_context(faults.amid(parts, scenery, plan, place))
+        driven = drive.drive(scene, place, setup.processes, meter, amid.watch.told(progress), amid.down)
+    # A service that was killed has taken with it what processor time it had used.
+    return replace(driven, usage=replace(driven.usage, service_s=None)) if amid.again else driven
 
 
 def run_against(
@@ -145,6 +161,8 @@ def refusal(url: str, event: str, token: str) -> str:
 
 
 def _unexpected(url: str, error: requests.RequestException) -> str:
+    if isinstance(error, transport.NeverSent):
+        return f"nobody answers at {url} ({error})"
     return f"the service at {url} did not answer as expected: {error}"
 
 

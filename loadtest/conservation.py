@@ -181,23 +181,21 @@ def steps_of(once: Sequence[Operation], journal: Sequence[Change] | None) -> lis
 
 def _tickets(steps: Sequence[Step], capacity: int, count: int, found: Found) -> None:
     """Follow each ticket from owner to owner, in the order of the versions."""
-    buyers = {step.order: step.name for step in steps if ADDED[step.kind] < 0}
-    owners: defaultdict[int, list[str]] = defaultdict(list)
+    owners: defaultdict[int, list[Step]] = defaultdict(list)
     crowds: dict[int, list[str]] = {}
     sold = 0
     for step in steps:
-        sign, name = ADDED[step.kind], buyers.get(step.order, step.name)
+        sign = ADDED[step.kind]
         sold -= sign * len(step.tickets)
         for ticket in step.tickets if sign else ():
-            if sign > 0:
-                if name in owners[ticket]:
-                    owners[ticket].remove(name)
+            if sign > 0:  # whoever gave it back, or had it taken back, was told this order
+                owners[ticket] = [owner for owner in owners[ticket] if owner.order != step.order]
                 continue
-            owners[ticket].append(name)
+            owners[ticket].append(step)
             if len(owners[ticket]) > max(1, len(crowds.get(ticket, ()))):
-                crowds[ticket] = list(owners[ticket])
+                crowds[ticket] = [owner.name for owner in owners[ticket]]
             if not 1 <= ticket <= capacity:
-                found.add("oversell", f"{name} got ticket {ticket} of {capacity}", name)
+                found.add("oversell", f"{step.name} got ticket {ticket} of {capacity}", step.name)
     for ticket, crowd in crowds.items():
         sentence = f"ticket {ticket} was sold to {', to '.join(crowd[:3])}{' and others' * (len(crowd) > 3)}"  # noqa: PLR2004  # enough names
         found.add("double sale", sentence, *crowd, size=len(crowd))

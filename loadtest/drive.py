@@ -11,12 +11,14 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import TYPE_CHECKING
 
 from loadtest import client, history
 from loadtest.interrupt import deaf
+from loadtest.victims import GONE, UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,18 +49,24 @@ class ClientDied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: operations that have returned, and how many of them were errors."""
+    """How far a run is: operations that have returned, how many of them were errors, and whether it is over."""
 
     done: int
     errors: int
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """A history, and the processor time that it took."""
+    """A history, in a file, and the processor time that it took."""
 
-    operations: list[Operation]
+    path: Path
     usage: Usage
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Read the history."""
+        return history.load(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +90,8 @@ def drive(
     """Carry out the scene and return its history, which is also saved in ``folder``.
 
     ``meter`` runs while clients do, and ``progress`` is called about ten times a second. ``down`` is shared with the
-    clients, and says which hosts get no new connection. Raises ``ClientDied``. What was recorded before an interruption
-    is saved too.
+    clients, and says which hosts get no new connection; when all are gone, the scene is over. Raises ``ClientDied``.
+    What was recorded before an interruption is saved too.
     """
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", 3 * processes, lock=False)
@@ -117,9 +125,10 @@ def drive(
             if process.pid is not None:
                 process.join(max(0.0, deadline - time.monotonic()))
                 process.kill()
-        operations = _gathered(folder, processes)
-    progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes])))
-    return Driven(operations, usage)
+        parts = [folder / f"history-{number}.jsonl" for number in range(processes)]
+        history.gather(folder / "history.jsonl", [part for part in parts if part.exists()])
+    progress(Progress(sum(counts[:processes]), sum(counts[processes : 2 * processes]), over=True))
+    return Driven(folder / "history.jsonl", usage)
 
 
 def _until_ready(gate: Barrier, clients: Sequence[BaseProcess]) -> None:
@@ -139,22 +148,11 @@ def _none_died(clients: Sequence[BaseProcess]) -> None:
             raise ClientDied(f"a client process ended with {process.exitcode}, so the history has a hole")
 
 
-def _gathered(folder: Path, processes: int) -> list[Operation]:
-    """Make one history of what the client processes wrote."""
-    parts = [folder / f"history-{number}.jsonl" for number in range(processes)]
-    there = [part for part in parts if part.exists()]
-    operations = sorted((row for part in there for row in history.load(part)), key=lambda row: row.called)
-    history.save(folder / "history.jsonl", operations)
-    for part in there:
-        part.unlink()
-    return operations
-
-
 def _run_process(scene: Scene, folder: Path, place: tuple[int, int], shared: _Shared) -> None:
     """Be one client process: run each client that falls to it in a thread, and write what they record."""
     number, processes = place
     gate, start, counts = shared.gate, shared.start, shared.counts
-    rows: list[Operation] = []
+    rows: deque[Operation] = deque()
 
     def record(row: Operation) -> None:
         rows.append(row)
@@ -167,10 +165,10 @@ def _run_process(scene: Scene, folder: Path, place: tuple[int, int], shared: _Sh
     began, used = start.value, _cpu_s()
 
     def stopped() -> bool:
-        return start.value == STOPPED
+        return start.value == STOPPED or all(each == GONE for each in shared.down)
 
     def is_down(host: int) -> bool:
-        return bool(shared.down[host])
+        return shared.down[host] != UP
 
     failed: list[int] = []
 
@@ -185,15 +183,12 @@ def _run_process(scene: Scene, folder: Path, place: tuple[int, int], shared: _Sh
     threads = [threading.Thread(target=be_client, args=(each,), daemon=True) for each in mine]
     for thread in threads:
         thread.start()
-    written = 0
     while True:
         busy = any(thread.is_alive() for thread in threads)
-        upto = len(rows)
         try:
-            history.append(folder / f"history-{number}.jsonl", rows[written:upto])
+            history.append(folder / f"history-{number}.jsonl", [rows.popleft() for _ in range(len(rows))])
         except OSError:
             sys.exit(EXIT_UNWRITTEN)
-        written = upto
         if not busy:
             break
         with contextlib.suppress(StopIteration):

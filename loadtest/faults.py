@@ -1,168 +1,249 @@
-"""Faults: one of several hosts is stopped while it holds up the others, and is left so, or killed and started again.
+"""Faults: a schedule of what is done on purpose to a service, or to several hosts, while clients drive it.
 
-Which host is inside, nobody outside can see. So hosts are stopped one after the other, by a seeded chance: where the
-others are still answered, it was not the one, and it goes on at once. The one that nobody can do without is the holder.
-Where nobody ever waits, as with optimistic modes, there is none to be found, and any host will do.
+Each fault is followed by time to recover, in which it is seen whether somebody is served again. Where nobody is, the
+service is started again, so that later faults are tried as well. The scene is over when the schedule is.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import random
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
-from itertools import count
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
-from loadtest.mishaps import RECOVERY_S, WATCHED_S, Stretch
+from loadtest.history import lately
+from loadtest.hunt import Hunt, Trace, Watch, holding
+from loadtest.mishaps import LOOKED, RECOVERY_S, WATCHED_S, Stretch
+from loadtest.schedule import DISK_S, needs_s
 from loadtest.serve import NotServed
+from loadtest.servers.process import Missing, family
+from loadtest.slowness import slowed
+from loadtest.victims import DOWN, GONE, UP, Host, children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from ctypes import Array, c_byte
     from pathlib import Path
 
-    from loadtest.drive import Progress
+    from loadtest.history import Passage
     from loadtest.mishaps import Name
     from loadtest.plan import Plan
+    from loadtest.schedule import Part
     from loadtest.serve import Service
+    from loadtest.victims import Victim
+    from loadtest.volume import Volume
 
-Kind = Literal["pause", "kill"]
-
-MISHAPS: dict[Kind, Name] = {"pause": "paused holder", "kill": "killed holder"}
-PAUSE_S = RECOVERY_S + WATCHED_S
-"""How long a host is left stopped: longer than any lease that a mode here takes, and then some."""
-LEAD_S = (0.5, 1.5)
-"""When the first host is stopped, after the first reply."""
-SETTLE_S = 0.2
-"""So long after the stop there may still come replies that were under way, and be counted."""
-STALL_S, STALL_THINKS = 0.4, 6
-"""Without a reply for so long, and so many pauses of the service between read and write, the others are held up."""
-TRIES_MAX = 12
-"""So often a host is stopped to see whether it is the holder: with three hosts, one time in 130 it is never met."""
-BETWEEN_S = (0.0, 0.2)
-"""How long all go on before the next one is stopped: by chance, or each would be met at the same step."""
-SECONDS_MIN = 16.0
-"""A scene must last so long that the hunt and what follows it are over before it ends."""
 THINK_S = 0.1
 """The service's pause between read and write where nobody asks for another, so that somebody is inside to be met."""
-POLL_S = 0.02
+TICKETS = 100_000
+"""What a flash sale has to sell where nobody asks for another number: enough for the longest schedule."""
+
+PATIENCE_S = 1.0
+"""So much longer nobody is answered before a service is started again: who was paused goes on only now."""
 
 
 class Unfinished(Exception):
-    """The scene was over before the fault was. The message says so in one sentence."""
+    """The scene was over before the faults were. The message says so in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """What faults are made with: the services, the file system that their tickets are on, the engine's servers."""
+
+    services: Sequence[Service]
+    volume: Volume | None = None
+    servers: Sequence[int] = ()
 
 
 class Schedule:
-    """What is done to ``services``, in a thread of its own while clients drive them. ``down`` says which are out."""
+    """What is done, in a thread of its own. ``down`` says which hosts are out, ``again`` that one was started again."""
 
-    def __init__(self, kind: Kind, services: Sequence[Service], plan: Plan) -> None:
-        self._kind = kind
-        self._services = services
-        self._chance = random.Random(f"{plan.seed}/faults")  # noqa: S311  # repeatable, not secret
-        self._stall_s = STALL_S + STALL_THINKS * plan.think_s
-        self._done = 0
-        self._begun, self._over = threading.Event(), threading.Event()
+    def __init__(
+        self, parts: Sequence[Part], scenery: Scenery, plan: Plan, passages: Callable[[], Sequence[Passage]] = tuple
+    ) -> None:
+        """``passages`` are those of the trace, as far as it is written."""
+        self._parts = parts
+        self._endless = any(part.until_s < math.inf for part in parts)
+        self._scenery = scenery
+        self._services = scenery.services
+        self._chance = random.Random(f"{plan.seed}/victims")  # noqa: S311  # repeatable, not secret
+        self.watch = Watch(plan.think_s)
+        self._hunt = Hunt(self._victims, self.watch, self._chance, self._looked_at, Trace(passages, plan.think_s))
         self.stretches: list[Stretch] = []
-        self.failure: NotServed | Unfinished | None = Unfinished(
-            "the scene was over before it was seen how the others fare without a host: the machine is too busy for it, "
+        self.again = False
+        self.failure: Exception | None = Unfinished(
+            "the scene was over before the faults were, or it was seen what follows: the machine is too busy for it, "
             "or --seconds too few"
         )
-        self.down: Array[c_byte] = multiprocessing.get_context("spawn").Array("b", len(services), lock=False)
-
-    def told(self, progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
-        """Return ``progress``, overheard: it says when replies come, and when none do."""
-
-        def overheard(now: Progress) -> None:
-            self._done = now.done
-            if now.done:
-                self._begun.set()
-            progress(now)
-
-        return overheard
+        self.down: Array[c_byte] = multiprocessing.get_context("spawn").Array("b", len(self._services), lock=False)
+        self._acts: dict[Name, Callable[[Name], int]] = {
+            "killed worker": self._kill_any,
+            "killed holder": self._kill_holder,
+            "paused holder": self._pause_holder,
+            "killed service": self._stop,
+            "restarted service": self._restart,
+            "full disk": self._fill,
+            "slow disk": self._slow,
+        }
 
     def run(self) -> None:
-        """Look for the holder, and do to it what is to be done."""
+        """Do one after the other. A service that does not start again ends it: that is told, and no failure of ours."""
         try:
-            self._begun.wait()
-            if not self._waited(self._chance.uniform(*LEAD_S)) and self._befell(*self._hunted()):
+            self.watch.wait_for_the_first()
+            began = time.monotonic()
+            ends = began + self._parts[-1].until_s
+            if not all(self._played(part, began + part.until_s, ends) for part in self._parts):
+                self._cut_short()
+            elif any(each.mishap for each in self.stretches) or not self._endless:
                 self.failure = None
         except NotServed as error:
-            self.failure = error
+            self.failure = error if not self.stretches or not self.stretches[-1].gone else None
+        except (OSError, Missing) as error:
+            self.failure = Unfinished(f"a fault could not be made: {error}")
         finally:
             for number, service in enumerate(self._services):
                 service.resume()
-                self.down[number] = False
+                self.down[number] = GONE
 
-    def end(self) -> None:
-        """Let everybody go on, whatever the schedule still had."""
-        self._over.set()
-        self._begun.set()
-
-    def _hunted(self) -> tuple[int, int, bool]:
-        """Return which host is stopped, since when, and whether it holds up the others."""
-        for turn in count(1):
-            number = self._chance.randrange(len(self._services))
-            since = time.monotonic_ns()
-            self.down[number] = True
-            self._services[number].pause()
-            if self._others_are_held_up():
-                return number, since, True
-            if turn == TRIES_MAX or self._over.is_set():
+    def _played(self, part: Part, until: float, ends: float) -> bool:
+        """Make the faults of a part, as far as there is time for them; tell whether all was seen to the end."""
+        for step in part.steps:
+            if time.monotonic() + step.lead_s > until or time.monotonic() + needs_s(step) > ends:
                 break
-            self._go_on(number, since, f"host {number + 1} stopped for a look")
-            self._waited(self._chance.uniform(*BETWEEN_S))
-        return number, since, False
-
-    def _others_are_held_up(self) -> bool:
-        if self._waited(SETTLE_S):
-            return False
-        before, deadline = self._done, time.monotonic() + self._stall_s
-        while time.monotonic() < deadline:
-            if self._waited(POLL_S) or self._done > before:
+            if self.watch.waited(step.lead_s) or not self._seen_to(self._acts[step.mishap](step.mishap)):
                 return False
+        if until < math.inf:
+            self.watch.waited(until - time.monotonic())
         return True
 
-    def _befell(self, number: int, since: int, met: bool) -> bool:  # noqa: FBT001  # as it was found
-        """Do what is to be done to a host that is stopped; tell whether what comes of it can be seen to the end."""
-        service, mishap = self._services[number], MISHAPS[self._kind]
-        whom = f"host {number + 1}{', which holds up the others,' * met}"
-        if self._kind == "kill":
-            since = time.monotonic_ns()
+    def _cut_short(self) -> None:
+        """Take back what was begun last, where there is enough without it: what follows was not seen to the end."""
+        if self._endless and self.stretches and not (self.stretches[-1].ended or self.stretches[-1].gone):
+            self.stretches[-1] = replace(self.stretches[-1], mishap=None)
+            if any(each.mishap for each in self.stretches):
+                self.failure = None
+
+    def _victims(self) -> Sequence[Victim]:
+        if len(self._services) > 1:
+            return [Host(number, service, self.down) for number, service in enumerate(self._services)]
+        there = children(self._services[0])
+        if not there:
+            with self._coming_back("the service ended by itself", time.monotonic_ns(), None):
+                raise NotServed(f"the service ended by itself; its log is {self._services[0].log}")
+        return there
+
+    def _looked_at(self, victim: Victim, since: int) -> None:
+        self._noted(f"{victim.name} {LOOKED}", since)
+
+    def _kill_any(self, mishap: Name) -> int:
+        victim = self._chance.choice(self._victims())
+        since = time.monotonic_ns()
+        victim.kill()
+        self._noted(f"{victim.name} killed", since, mishap)
+        return since
+
+    def _kill_holder(self, mishap: Name) -> int:
+        victim, _, met = self._hunt.stop()
+        since = time.monotonic_ns()
+        name = f"{victim.name}{holding(met)} killed"
+        with self._coming_back(name, since, mishap):
+            victim.kill()
+        victim.resume()
+        self._noted(name, since, mishap, met=met)
+        return since
+
+    def _pause_holder(self, mishap: Name) -> int:
+        self.stretches.append(self._hunt.pause(mishap))
+        return self.stretches[-1].from_ns
+
+    def _stop(self, mishap: Name) -> int:
+        return self._started_again("killed with all its processes and started again", mishap)
+
+    def _restart(self, mishap: Name) -> int:
+        return self._started_again("ended in order and started again", mishap)
+
+    def _started_again(self, what: str, mishap: Name | None, number: int | None = None) -> int:
+        number = self._chance.randrange(len(self._services)) if number is None else number
+        service, since = self._services[number], time.monotonic_ns()
+        whose, ended = f"host {number + 1}" if len(self._services) > 1 else "the service", ""
+        if mishap == "restarted service":
+            self.down[number] = DOWN
+            service.end()
+            ended = service.stop()
+        else:
+            service.pause()  # so that it dies with all that is inside, and nobody is refused before he is told of it
+            self.down[number] = DOWN
             service.kill()
+        with self._coming_back(f"{whose} {what}", since, mishap):
             service.start()
-            self._go_on(number, since, f"{whom} killed and started again", mishap, met=met)
-        cut_short = self._waited(PAUSE_S - (time.monotonic_ns() - since) / 1e9)
-        if self._kind == "pause":
-            self._go_on(number, since, f"{whom} paused", mishap, met=met)
-        return not cut_short
+        self.down[number] = UP
+        self.stretches.append(Stretch(f"{whose} {what}", since, time.monotonic_ns(), mishap, met=True, ended=ended))
+        return self.stretches[-1].to_ns
 
-    def _go_on(self, number: int, since: int, name: str, mishap: Name | None = None, *, met: bool = False) -> None:
-        self._services[number].resume()
-        self.down[number] = False
-        self.stretches.append(Stretch(name, since, time.monotonic_ns(), mishap, met))
+    @contextmanager
+    def _coming_back(self, name: str, since: int, mishap: Name | None) -> Iterator[None]:
+        """Note it if a service does not start again."""
+        self.again = self.again or mishap != "killed holder" or len(self._services) > 1
+        try:
+            yield
+        except NotServed as error:
+            last = next((each.mishap for each in reversed(self.stretches) if each.mishap), None)
+            gone = f"after it {error}" if mishap is None else str(error)
+            self.stretches.append(Stretch(name, since, time.monotonic_ns(), mishap or last, met=True, gone=gone))
+            raise
 
-    def _waited(self, seconds: float) -> bool:
-        """Wait; tell whether the schedule is over before its time."""
-        return self._over.wait(max(0.0, seconds))
+    def _fill(self, mishap: Name) -> int:
+        volume, since = self._scenery.volume, time.monotonic_ns()
+        if volume is None:
+            raise Missing("there is no small file system to be filled")
+        volume.fill()
+        try:
+            self.watch.waited(DISK_S)
+        finally:
+            volume.free()
+        return self._noted("full disk", since, mishap)
+
+    def _slow(self, mishap: Name) -> int:
+        masters = [*(service.process.pid for service in self._services), *self._scenery.servers]
+        since = time.monotonic_ns()
+        with slowed([pid for master in masters for pid in family(master)]):
+            self.watch.waited(DISK_S)
+        return self._noted("slow disk", since, mishap, met=True)
+
+    def _seen_to(self, free: int) -> bool:
+        """Wait until it is known how the others fare; where nobody is served, start all again. Tell whether it is."""
+        if self.watch.waited(RECOVERY_S - (time.monotonic_ns() - free) / 1e9):
+            return False
+        before = self.watch.answered
+        if self.watch.waited(WATCHED_S):
+            return False
+        if self.watch.answered == before and self.watch.none_answered(PATIENCE_S):
+            for number in range(len(self._services)):
+                self._started_again("started again, for nobody was served", None, number)
+        return not self.watch.over
+
+    def _noted(self, name: str, since: int, mishap: Name | None = None, *, met: bool = False) -> int:
+        now = time.monotonic_ns()
+        self.stretches.append(Stretch(name, since, now, mishap, met))
+        return now
 
 
 @contextmanager
-def amid(kind: Kind, services: Sequence[Service], plan: Plan, place: Path) -> Iterator[Schedule]:
-    """Do what is to be done to ``services`` meanwhile, and write it down in ``place``.
-
-    Raises ``NotServed`` or ``Unfinished``.
-    """
-    schedule = Schedule(kind, services, plan)
+def amid(parts: Sequence[Part], scenery: Scenery, plan: Plan, place: Path) -> Iterator[Schedule]:
+    """Do what is to be done meanwhile, and write it down in ``place``. Raises ``NotServed`` or ``Unfinished``."""
+    schedule = Schedule(parts, scenery, plan, partial(lately, place))
     thread = threading.Thread(target=schedule.run, name="faults")
     thread.start()
     try:
         yield schedule
     finally:
-        schedule.end()
+        schedule.watch.end()
         thread.join()
         (place / "faults.json").write_text(json.dumps([asdict(stretch) for stretch in schedule.stretches]))
     if schedule.failure:

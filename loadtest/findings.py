@@ -22,6 +22,7 @@ Anomaly = Literal[
     "reordered",
     "stale read",
     "miscount",
+    "grows without bound",
 ]
 ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)
 """In the order in which they are told: what buyers feel comes first."""
@@ -38,6 +39,7 @@ MEANINGS: dict[Anomaly, str] = {
     "missing version": "the count was changed, and neither a reply nor the journal says by whom",
     "reordered": "an operation that was over stands behind one that had not begun",
     "stale read": "somebody was shown a state that was over before they asked",
+    "grows without bound": "memory, descriptors, threads or files grow although the service does the same all the time",
     "miscount": "a count does not follow from the changes before it",
 }
 
@@ -103,8 +105,11 @@ class Found:
         )
 
 
-def pooled(slices: Mapping[str, Checked]) -> Checked:
-    """Return what was found in several slices together, each witness with the name of its slice."""
+def pooled(slices: Mapping[str, Checked], *, one_store: bool = False) -> Checked:
+    """Return what was found in several slices together, each witness with the name of its slice.
+
+    What is left in stores of their own is summed; where all slices sold from ``one_store``, it is what the last left.
+    """
     found = Found()
     for name, checked in slices.items():
         for each in checked.findings:
@@ -115,5 +120,6 @@ def pooled(slices: Mapping[str, Checked]) -> Checked:
                 found.worst[each.anomaly] = worst
     lefts = [checked.left for checked in slices.values()]
     known = [left for left in lefts if left is not None]
-    left = sum(known) if len(known) == len(lefts) else None
+    total = sum(known[-1:] if one_store else known)
+    left = total if len(known) == len(lefts) else None
     return Checked(found.findings(), sum(checked.sold for checked in slices.values()), left)

@@ -5,7 +5,8 @@
 ``history.jsonl``, ``journal.jsonl`` (where it can be had), ``last.jsonl`` (the look at the end), ``usage.json``,
 ``trace-*.jsonl``, ``service.log`` and ``data/``; or ``failure.txt``, if there was no run to judge. ``served.json`` says
 on how many hosts over which engine (several have ``host-1/`` and so on for their logs and data), ``faults.json`` what
-was done to them. ``round-1/ceiling/`` has the no-op's. Judging reads nothing else, so it can be done again.
+was done to them, ``usage.jsonl`` what they used, second by second (in a soak).
+``round-1/ceiling/`` has the no-op's. Judging reads nothing else, so it can be done again.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from loadtest import history
+from loadtest import gauges, history
 from loadtest.check import Start
-from loadtest.mishaps import Stretch, known
+from loadtest.met import known
+from loadtest.mishaps import Stretch
 from loadtest.plan import Plan
 from loadtest.slices import Slice, cut
 from loadtest.usage import Usage
@@ -25,6 +28,7 @@ from loadtest.usage import Usage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from loadtest.growth import Sample
     from loadtest.history import Change, Operation
 
 CEILING = "ceiling"
@@ -64,6 +68,8 @@ class Recorded:
     failure: str = ""
     served: Served = field(default_factory=Served)
     faults: tuple[Stretch, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    soak: bool = False
 
 
 def new(runs: Path, name: str) -> Path:
@@ -92,10 +98,17 @@ def rounds(folder: Path) -> list[Path]:
 
 
 def load_slice(folder: Path) -> Recorded:
-    """Read back what a slice left, as far as it came."""
+    """Read back what a slice left, as far as it came. The last one is kept, for each part of a report asks for it."""
+    marks = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in sorted(folder.glob("*.*"))]
+    return _loaded(folder.resolve(), tuple(marks))
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path, _marks: tuple[tuple[str, int, int], ...]) -> Recorded:
     plan = Plan(**json.loads((folder / "plan.json").read_text()))
     mode = json.loads(_text(folder / "mode.json") or "{}")
-    operations = history.load(folder / "history.jsonl") if (folder / "history.jsonl").exists() else []
+    one: history.One = {}
+    operations = history.load(folder / "history.jsonl", one) if (folder / "history.jsonl").exists() else []
     journal, last, usage = folder / "journal.jsonl", folder / "last.jsonl", _text(folder / "usage.json")
     failure = _text(folder / "failure.txt").strip()
     served = Served(**json.loads(_text(folder / "served.json") or "{}"))
@@ -109,7 +122,7 @@ def load_slice(folder: Path) -> Recorded:
         mode=mode,
         start=Start(**json.loads(_text(folder / "start.json") or '{"capacity": 0, "count": 0}')),
         operations=operations,
-        journal=history.load_journal(journal) if journal.exists() else None,
+        journal=history.load_journal(journal, one) if journal.exists() else None,
         last=history.load(last)[0] if last.exists() else None,
         slice=cut(
             plan,
@@ -123,6 +136,8 @@ def load_slice(folder: Path) -> Recorded:
         failure=failure or ("" if last.exists() else "interrupted before it was over"),
         served=served,
         faults=faults,
+        samples=gauges.load(folder / gauges.FILE),
+        soak=(folder / gauges.FILE).exists(),
     )
 
 

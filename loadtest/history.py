@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 NOT_SENT = "not sent"
@@ -21,6 +21,11 @@ NOT_SENT = "not sent"
 REPLY_LOST = "ReplyLost"
 """The problem of a call whose reply its client lost on purpose."""
 
+LATELY_BYTES = 16_384
+"""So much of the end of a trace is read while it grows: some hundred orders."""
+
+One = dict[Any, Any]
+"""Equal values are one: an order, its buyer, its key and its tickets stand on many lines, and take half the memory."""
 Kind = Literal["buy", "hold", "confirm", "cancel", "look", "find", "noop"]
 """``find`` asks for an order; it says what was so when that was sold, and so nothing of the event now."""
 Outcome = Literal["done", "refused", "not done", "unknown"]
@@ -108,8 +113,14 @@ def outcome(status: int) -> Outcome:
     return "not done" if definite else "unknown"
 
 
+def worker_of(headers: Mapping[str, str]) -> str:
+    """Return who answered: behind one address there may be containers, in which processes have the same numbers."""
+    names = (headers.get("Turnstile-Host"), headers.get("Turnstile-Worker"))
+    return "/".join(name for name in names if name)
+
+
 def host_of(worker: str) -> str:
-    """Return the host of a worker as the history names it: ``2/4711`` is on the second of several, ``4711`` on one."""
+    """Return the host of a worker as the history names it: ``2/4711`` is on the second of several, or ``web/4711``."""
     host, apart, _ = worker.partition("/")
     return host if apart else ""
 
@@ -128,25 +139,38 @@ def append(path: Path, operations: Iterable[Operation]) -> None:
             file.write(f"{json.dumps(values)}\n")
 
 
-def load(path: Path) -> list[Operation]:
-    """Read operations in the order of their calls. Half a line at the end, of a client that was killed, is left out."""
-    operations = [Operation(**row | {"tickets": tuple(row.get("tickets", ()))}) for row in _rows(path)]
-    return sorted(operations, key=lambda row: row.called)
+def gather(path: Path, parts: Sequence[Path]) -> None:
+    """Make one file of ``parts``, which are gone then: a long history need not fit into memory.
+
+    Half a line, of a client that was killed, is left out.
+    """
+    with path.open("wb") as whole:
+        for part in parts:
+            with part.open("rb") as file:
+                whole.writelines(line for line in file if line.endswith(b"\n"))
+            part.unlink()
 
 
-def load_journal(path: Path) -> list[Change]:
+def load(path: Path, one: One | None = None) -> list[Operation]:
+    """Read operations in the order of their calls. Half a line at the end, of who was killed, is left out."""
+    operations = [Operation(**row) for row in _rows(path, one)]
+    operations.sort(key=lambda row: row.called)
+    return operations
+
+
+def load_journal(path: Path, one: One | None = None) -> list[Change]:
     """Read the changes in a journal as the service gives it, the opening line left out. Its ``tickets`` are counted."""
     return [
         Change(
             row["version"],
             row.get("order", ""),
             row.get("buyer") or "",
-            tuple(row.get("tickets", ())),
+            row.get("tickets", ()),
             row["count"],
             row["status"],
             row.get("capacity", 0) if row["status"] == "resized" else 0,
         )
-        for row in _rows(path)
+        for row in _rows(path, one)
         if row["version"] > 0
     ]
 
@@ -157,9 +181,36 @@ def load_trace(folder: Path) -> list[Passage]:
     return sorted((Passage(**row) for row in rows), key=lambda row: row.asked)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def lately(folder: Path) -> list[Passage]:
+    """Read the end of the trace of each worker while they write on."""
+    rows = []
+    for path in folder.glob("trace-*.jsonl"):
+        with path.open("rb") as file:
+            first = max(0, path.stat().st_size - LATELY_BYTES)
+            file.seek(first)
+            lines = file.read().split(b"\n")
+        # The last one is not whole yet, and the first one not any more.
+        rows += [Passage(**json.loads(line)) for line in lines[first > 0 : -1]]
+    return rows
+
+
+_SHARED = ("kind", "name", "outcome", "status", "order", "key", "worker", "problem", "buyer", "tickets")
+
+
+def _rows(path: Path, one: One | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what stands on each whole line, with equal values as ``one``."""
+    one = {} if one is None else one
     with path.open() as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
+        for line in file:
+            if not line.endswith("\n"):
+                continue
+            row = json.loads(line)
+            if "tickets" in row:
+                row["tickets"] = tuple(row["tickets"])
+            for name in _SHARED:
+                if name in row:
+                    row[name] = one.setdefault(row[name], row[name])
+            yield row
 
 
 _DEFAULTS = [(field.name, None if field.default is MISSING else field.default) for field in fields(Operation)]

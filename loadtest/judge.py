@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from loadtest import folder
+from loadtest import folder, growth
 from loadtest.check import check
 from loadtest.cost import QUIET_CORES_MAX, other_cores
-from loadtest.findings import Checked, pooled
+from loadtest.findings import Checked, Finding, Witness, pooled
 from loadtest.measure import Measured, measure
 from loadtest.mishaps import befallen
 from loadtest.ratio import Ratio, paired
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loadtest.folder import Recorded, Served
+    from loadtest.growth import Used
+    from loadtest.mishaps import Mishap, Stretch
     from loadtest.witness import Story
 
 RATIO_S_MIN = 0.25
@@ -51,6 +54,8 @@ class Result:
     measured: Measured | None
     ratio: Ratio | None
     rounds: tuple[Round, ...]
+    mishaps: tuple[Mishap, ...] = ()
+    used: tuple[Used, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,17 @@ class _Ceiling:
 
 def judge(run: Path) -> tuple[list[Result], Measured | None]:
     """Judge every mode of a run, in the order in which they first ran; and measure the ceiling, if there was one."""
-    slices: dict[str, list[Recorded]] = {}
+    slices: dict[str, list[Path]] = {}
     for place in folder.rounds(run):
         for path in sorted(place.glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns):
-            slices.setdefault(path.parent.name, []).append(folder.load_slice(path.parent))
-    ceiling = [each for each in slices.pop(folder.CEILING, []) if not each.failure]
+            slices.setdefault(path.parent.name, []).append(path.parent)
+    there = map(folder.load_slice, slices.pop(folder.CEILING, []))
+    ceiling = [each for each in there if not each.failure]
     rounds = {
         each.name.partition("/")[0]: _Ceiling(measure([each.slice]).requests_per_s, _quiet(each)) for each in ceiling
     }
-    results = [_result(mode, recorded, rounds) for mode, recorded in slices.items()]
+    # One mode after the other: a long history takes much memory.
+    results = [_result(mode, list(map(folder.load_slice, places)), rounds) for mode, places in slices.items()]
     return results, measure([each.slice for each in ceiling]) if ceiling else None
 
 
@@ -89,7 +96,7 @@ def stories(run: Path, results: Sequence[Result]) -> dict[str, list[Story]]:
         told[result.mode] = []
         for finding in result.checked.findings if result.checked else ():
             recorded = folder.load_slice(run / finding.worst.slice)
-            story = tell(finding.anomaly, finding.worst, recorded.operations, recorded.slice.passages)
+            story = tell(finding.anomaly, finding.worst, recorded.operations, recorded.slice.passages, recorded.faults)
             told[result.mode].append(story)
     return told
 
@@ -101,39 +108,66 @@ def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, _Ceilin
         why = broken[0] if broken else "nothing was bought"
         return Result(mode, {}, Verdict("could not tell", why), None, None, None, ())
     word = next((each.mode for each in recorded if each.mode), {})
-    checked = pooled({each.name: _checked(each) for each in recorded})
+    by_slice = {each.name: _checked(each) for each in recorded}
+    checked = pooled(by_slice, one_store=not recorded[0].alone)
     measured = measure([each.slice for each in whole or recorded])
     rounds = tuple(_round(each, ceilings) for each in whole)
     # A service that claims nothing is taken to promise that it sells nothing twice.
     claim = word.get("claim", {"reach": "processes"})
+    used = tuple(used for each in whole if (used := growth.used(each.samples)))
+    mishaps = befallen([(_faults(each), each.operations) for each in recorded])
     said = verdict(
-        _claimed(claim, word, recorded[0].served),
+        _claimed(claim, word, recorded[0].served, 0 if recorded[0].alone else measured.workers),
         checked,
         measured,
         Conditions(
             open_loop=bool(recorded[0].plan.rate),
             alone=recorded[0].alone,
             failures=tuple(broken),
-            mishap=befallen([(each.faults, each.operations) for each in whole]),
+            mishaps=mishaps,
+            before=any(_proven_before(each, by_slice[each.name]) for each in recorded),
+            unseen=any(each.soak for each in whole) and not any(each.judged for each in used),
         ),
     )
     if not recorded[0].alone and "mode" in word:  # elsewhere, nobody knows the mode beforehand
         said = replace(said, why=f"its mode is {word['mode']}: {said.why}")
-    return Result(mode, claim, said, checked, measured, _ratio(rounds), rounds)
+    return Result(mode, claim, said, checked, measured, _ratio(rounds), rounds, mishaps, used)
 
 
-def _claimed(claim: dict[str, Any], word: dict[str, Any], served: Served) -> Claimed:
-    """Return what is claimed, and of whom: of hosts, or of as many more processes of one."""
-    workers = word.get("workers", 1) * (served.hosts // served.apart)
+def _faults(each: Recorded) -> list[Stretch]:
+    """Return what was done in a slice. Of one that broke off only that counts which ended the service."""
+    return [stretch for stretch in each.faults if stretch.gone or not each.failure]
+
+
+def _claimed(claim: dict[str, Any], word: dict[str, Any], served: Served, seen: int = 0) -> Claimed:
+    """Return what is claimed, and of whom: of hosts, or of as many more processes of one.
+
+    Behind the address of a service that runs elsewhere, several may stand, of which only one was asked how many workers
+    it has; ``seen`` have answered.
+    """
+    workers = max(word.get("workers", 1) * (served.hosts // served.apart), seen)
     return Claimed(claim["reach"], workers, word.get("threads"), served.apart, tuple(claim.get("survives", ())))
 
 
 def _checked(each: Recorded) -> Checked:
     """Check a slice. What was under way when one broke off is not recorded, so only what is proof by itself counts."""
     checked = check(each.operations, each.journal, each.start, each.last)
+    grown = growth.used(each.samples)
+    if grown and grown.growths:
+        first, *_ = witnesses = [Witness(growing.sentence()) for growing in grown.growths]
+        finding = Finding("grows without bound", len(witnesses), first, first)
+        checked = replace(checked, findings=(*checked.findings, finding))
     if not each.failure:
         return checked
     return replace(checked, findings=tuple(finding for finding in checked.findings if finding.anomaly in PROOFS))
+
+
+def _proven_before(each: Recorded, checked: Checked) -> bool:
+    """Tell whether all of a case that is proof was over before anything was done on purpose."""
+    first = min((stretch.from_ns for stretch in each.faults), default=math.inf)
+    over = {row.name for row in each.operations if row.returned < first}
+    cases = [case for found in checked.findings if found.anomaly in PROOFS for case in (found.first, found.worst)]
+    return any(case.operations and over.issuperset(case.operations) for case in cases)
 
 
 def _round(each: Recorded, ceilings: dict[str, _Ceiling]) -> Round:

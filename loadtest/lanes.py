@@ -60,7 +60,8 @@ def together(lanes: Sequence[Lane]) -> tuple[float, float] | None:
 
 def who(lane: Lane) -> str:
     """Return who served whom."""
-    return f"worker {lane.worker}, {lane.name}" if lane.worker else lane.name
+    where = f" on host {lane.host}" if lane.host else ""
+    return f"worker {lane.worker}{where}, {lane.name}" if lane.worker else lane.name
 
 
 def did(lane: Lane) -> str:

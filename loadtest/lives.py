@@ -42,12 +42,19 @@ def check(  # all that is known of them
 
 
 def _lives(steps: Sequence[Step], found: Found, *, known: bool) -> None:
-    orders: dict[str, tuple[str, tuple[int, ...]]] = {}
+    orders: dict[str, Step] = {}
     for step in steps:
-        status, tickets = orders.get(step.order, ("", step.tickets))
-        orders[step.order] = (RECORDED_AS[step.kind], step.tickets)
+        last = orders.get(step.order)
+        orders[step.order] = step
+        status, tickets = (RECORDED_AS[last.kind], last.tickets) if last else ("", step.tickets)
         wrong = status not in FOLLOWS[step.kind] and (status or known)
-        if wrong or tickets != step.tickets:
+        if last and step.kind in {"buy", "hold"}:  # each of them makes an order of its own
+            sentence = (
+                f"{step.name} got {step.order} at version {step.version}, tickets {some(step.tickets)}: the same order "
+                f"was {status} before, at version {last.version}, tickets {some(tickets)} ({last.name})"
+            )
+            found.add("double effect", sentence, last.name, step.name)
+        elif wrong or tickets != step.tickets:
             sentence = (
                 f"{step.kind} of {step.order} at version {step.version}, tickets {some(step.tickets)}: "
                 f"it was {status or 'not there'}, tickets {some(tickets)}"

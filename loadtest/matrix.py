@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from loadtest.findings import Anomaly
     from loadtest.judge import Result
 
 State = Literal["held", "caught", "broken", "unknown"]
+
+GROWTH = "nothing grows"
+"""What only a soak looks at."""
 
 PROMISES: dict[str, tuple[Anomaly, ...]] = {
     "no ticket sold twice": ("double sale",),
@@ -25,6 +30,7 @@ PROMISES: dict[str, tuple[Anomaly, ...]] = {
     ),
     "real time respected": ("reordered", "stale read"),
     "nobody refused in vain": ("undersell",),
+    GROWTH: ("grows without bound",),
 }
 """What a lock is for, and the anomalies that show that it did not happen. Each anomaly stands once."""
 
@@ -35,6 +41,9 @@ LEGEND: dict[State, str] = {
     "broken": "something was wrong, in a mode that promises otherwise",
     "unknown": "the run cannot tell",
 }
+
+STATES: dict[str, State] = {"as claimed": "held", "broke its word": "broken", "could not tell": "unknown"}
+"""How a verdict is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +64,22 @@ class Cell:
 
 def claim(result: Result) -> Cell:
     """Return whether a mode kept its claim."""
-    states: dict[str, State] = {"as claimed": "held", "broke its word": "broken", "could not tell": "unknown"}
-    return Cell("kept its claim", states[result.verdict.word], result.verdict.word, 0, "")
+    return Cell("kept its claim", STATES[result.verdict.word], result.verdict.word, 0, "")
 
 
-def cells(result: Result) -> list[Cell]:
+def looked_at(results: Sequence[Result]) -> list[str]:
+    """Return the promises that the run can say something of."""
+    return [promise for promise in PROMISES if promise != GROWTH or any(result.used for result in results)]
+
+
+def cells(result: Result, promises: Sequence[str] = tuple(PROMISES)) -> list[Cell]:
     """Return how each promise went in a mode."""
     if result.checked is None:
-        return [Cell(promise, "unknown", "unknown", 0, "") for promise in PROMISES]
+        return [Cell(promise, "unknown", "unknown", 0, "") for promise in promises]
     row = []
     for promise, anomalies in PROMISES.items():
+        if promise not in promises:
+            continue
         found = [(name, result.checked.times(name)) for name in anomalies]
         times = sum(count for _, count in found)
         state: State = "held"

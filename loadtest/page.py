@@ -7,6 +7,7 @@ policy holds it to that.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from markupsafe import escape
 from loadtest import export, folder, matrix, pictures, report, sheet, summary, timelines
 from loadtest.findings import MEANINGS
 from loadtest.judge import failures
+from loadtest.matrix import STATES
 from loadtest.verdict import PROMISES
 
 if TYPE_CHECKING:
@@ -68,8 +70,8 @@ def render(
         headline=summary.headline(results),
         told=_told(seen, results, len(rounds)),
         results=results,
-        promises=list(matrix.PROMISES),
-        matrix=[(result, matrix.claim(result), matrix.cells(result)) for result in results],
+        promises=(promises := matrix.looked_at(results)),
+        matrix=[(result, matrix.claim(result), matrix.cells(result, promises)) for result in results],
         states=[(matrix.SYMBOLS[state], state, meaning) for state, meaning in matrix.LEGEND.items()],
         unread=[each.result.mode for each in seen if each.first.journal is None],
         sheets=_sheets(results),
@@ -77,11 +79,15 @@ def render(
         latency=pictures.latency(place, seen),
         rounds=len(rounds),
         panels_of=pictures.panels(seen),
+        usages=pictures.usages_of(seen),
+        usage=report.usage(results),
         kinds=_kinds(seen),
         kind_words=KINDS,
         strips_max=timelines.STRIPS_MAX,
         shades=[shade.name for each in seen for shade in each.time.shades],
         stories=pictures.cases(place, stories),
+        faults=[(*row, STATES[row[-1]]) for row in report.fault_rows(results)],
+        fault_columns=report.FAULTS,
         outcomes=outcomes,
         warnings=[*report.warnings(results, ceiling), *failures(place)],
         meanings=MEANINGS,
@@ -97,7 +103,10 @@ def _told(seen: Sequence[Seen], results: Sequence[Result], rounds: int) -> Marku
     if seen:
         first = seen[0].first
         workers = first.mode.get("workers")
-        said.insert(0, summary.scene(first.plan, first.start.count, workers, len(results), rounds, first.served.hosts))
+        # With faults a scene ends when they are over.
+        plan = replace(first.plan, seconds=round(seen[0].time.seconds)) if first.faults else first.plan
+        said.insert(0, summary.scene(plan, first.start.count, workers, len(results), rounds, first.served.hosts))
+        said[1:1] = summary.meanwhile(results)
     words = str(escape(" ".join(said)))
     if not results:
         return pictures.markup(words)

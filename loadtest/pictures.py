@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from loadtest import charts, folder, lanes, timelines
+from loadtest import charts, folder, lanes, timelines, usages
 from loadtest.charts import NARROW, WIDE, Compared, Curve
 from loadtest.conservation import owned
 from loadtest.judge import QUIET_PAIRS_MIN
 from loadtest.measure import latencies
+from loadtest.mishaps import LOOKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loadtest.folder import Recorded
     from loadtest.judge import Result
     from loadtest.measure import Measured
+    from loadtest.mishaps import Stretch as Fault
     from loadtest.timelines import Shade, Stretch
     from loadtest.witness import Story
 
@@ -62,15 +63,17 @@ def look_at(place: Path, result: Result, series: int) -> Seen:
             first = recorded
     if first is None:
         raise ValueError(f"{result.mode} was measured without a slice")
-    time = timelines.stretch(first.operations, _faults(place / first.name), first.plan.warmup_s)
+    time = timelines.stretch(first.operations, _faults(first.faults), first.plan.warmup_s)
     return Seen(result, series, first, time, sorted(merged))
 
 
-def _faults(place: Path) -> list[tuple[str, int, int]]:
-    """Return what was done to the service meanwhile, if anything: names with two readings of the monotonic clock."""
-    path = place / "faults.json"
-    rows = json.loads(path.read_text()) if path.exists() else []
-    return [(str(row["name"]), int(row["from_ns"]), int(row["to_ns"])) for row in rows]
+def _faults(faults: Sequence[Fault]) -> list[tuple[str, int, int]]:
+    """Return what was done to the service meanwhile: names with two readings of the clock. Mere looks have no name."""
+    return [("" if _is_look(each) else each.name, each.from_ns, each.to_ns) for each in faults]
+
+
+def _is_look(fault: Fault) -> bool:
+    return fault.mishap is None and fault.name.endswith(LOOKED)
 
 
 def throughput(results: Sequence[Result], seen: Sequence[Seen], ceiling: Measured | None) -> dict[str, Any]:
@@ -135,6 +138,18 @@ def panels(seen: Sequence[Seen]) -> dict[str, list[Panel]]:
     return panels
 
 
+def usages_of(seen: Sequence[Seen]) -> dict[str, list[Panel]]:
+    """Return the pictures of what was used, a list for each mode that was looked at."""
+    made: dict[str, list[Panel]] = {}
+    for each in seen:
+        for what in usages.KINDS if each.first.samples else ():
+            key = f"{what}-{each.series}"
+            picture = usages.drawn(key, charts.look(each.series), what, each.first.samples, each.time)
+            panel = Panel(each.result.mode, usages.KINDS[what][0], markup(picture), _named(each.time.shades))
+            made.setdefault(each.result.mode, []).append(panel)
+    return made
+
+
 def _shown(count: int) -> str:
     most = timelines.DOTS_MAX
     return f"{count:,} operations" if count <= most else f"{most:,} of {count:,} operations"
@@ -171,11 +186,11 @@ def _named(shades: Sequence[Shade]) -> str:
 
 
 def _faults_during(place: Path, story: Story) -> list[Shade]:
-    faults = _faults(place)
-    if not faults:
+    recorded = folder.load_slice(place)
+    if not recorded.faults:
         return []
     begin, end = min(lane.called_s for lane in story.lanes), max(lane.returned_s for lane in story.lanes)
-    shades = timelines.stretch(folder.load_slice(place).operations, faults, 0.0).shades
+    shades = timelines.stretch(recorded.operations, _faults(recorded.faults), 0.0).shades
     return [each for each in shades if each.to_s >= begin and each.from_s <= end]
 
 

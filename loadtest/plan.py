@@ -9,7 +9,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
+
+from loadtest.shapes import SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +43,10 @@ class Plan:
     ``hold_share`` is the part of the orders that begin as a hold, of ``ttl_s``; ``holds_end`` lets some of them end by
     themselves. Where there are holds, every order is given back in the end, so that the scene goes on however long it
     lasts. ``loss_share`` is the part of the replies
-    that clients lose on purpose; then each call has an idempotency key, and is made again until it is answered.
+    that clients lose on purpose. Where there are ``keys``, each call has an idempotency key, and is made again until it
+    is answered. ``partial_share`` is the part of the orders that take what is left, ``read_share`` that of the wishes
+    that are only a look. In every other stretch of ``tide_s`` buyers keep what they bought longer by ``TIDE`` times, so
+    that tickets run out and come back.
     """
 
     shape: str
@@ -63,6 +68,10 @@ class Plan:
     ttl_s: float = 0.0
     holds_end: bool = False
     loss_share: float = 0.0
+    keys: bool = False
+    partial_share: float = 0.0
+    read_share: float = 0.0
+    tide_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ class Wish:
 
     ``planned`` is when, in nanoseconds from the start; ``None``: when the one before was answered. ``then`` is what to
     do with the order that comes of it, each ``after_s`` behind the reply; its ``order`` is filled in by then.
-    ``losses`` is how the first replies are lost.
+    ``losses`` is how the first replies are lost. One that ``lingers`` is put off while the tide is high.
     """
 
     kind: Kind
@@ -85,61 +94,8 @@ class Wish:
     order: str = ""
     keyed: bool = False
     losses: tuple[Loss, ...] = ()
+    lingers: bool = False
 
-
-SHAPES: dict[str, dict[str, Any]] = {
-    "blog": {
-        "tickets": 10,
-        "clients": 20,
-        "orders": 1,
-        "quantity_max": 5,
-        "partial": True,
-        "look_first": True,
-        "think_s": 0.2,
-    },
-    "last-ticket": {
-        "tickets": 1,
-        "clients": 50,
-        "orders": 1,
-        "quantity_max": 1,
-        "partial": False,
-        "look_first": False,
-        "think_s": 0.05,
-    },
-    "flash-sale": {
-        "tickets": 10_000,
-        "clients": 16,
-        "orders": 0,
-        "quantity_max": 1,
-        "partial": False,
-        "look_first": False,
-        "think_s": 0.0,
-    },
-    "holds": {
-        "tickets": 500,
-        "clients": 16,
-        "orders": 0,
-        "quantity_max": 4,
-        "partial": False,
-        "look_first": False,
-        "think_s": 0.0,
-        "hold_share": 0.7,
-        "ttl_s": 1.0,
-        "holds_end": True,
-    },
-    "retries": {
-        "tickets": 300,
-        "clients": 16,
-        "orders": 0,
-        "quantity_max": 4,
-        "partial": False,
-        "look_first": False,
-        "think_s": 0.0,
-        "hold_share": 0.5,
-        "ttl_s": 3600.0,
-        "loss_share": 0.3,
-    },
-}
 
 FATES = {"confirmed": 3, "given up": 2, "forgotten": 2, "too late": 1, "just in time": 2}
 """What becomes of holds, and how often. Where none is to end by itself, only the first two."""
@@ -151,6 +107,8 @@ TOO_LATE_S = 0.1
 """Who is too late is so by this at least, for the check leaves two clocks some room."""
 AGAIN_SHARE = 0.15
 """The part of confirmations and cancellations that are asked for a second time."""
+TIDE = 5
+"""So many times as long is kept, at high tide, what was bought."""
 
 WARMUP_SHARE, WARMUP_S_MAX = 0.1, 1.0
 
@@ -171,8 +129,12 @@ def wishes(plan: Plan, client: int) -> Iterator[Wish]:
         planned = next(moments, None) if moments else None
         if moments and planned is None:
             return
+        if plan.read_share and chance.random() < plan.read_share:
+            yield Wish("look", f"client {client} look {number}", planned=planned)
+            continue
         quantity = chance.randint(1, plan.quantity_max)
-        wish = Wish("buy", f"client {client} order {number}", quantity, plan.partial, planned)
+        partial = plan.partial or (plan.partial_share > 0 and chance.random() < plan.partial_share)
+        wish = Wish("buy", f"client {client} order {number}", quantity, partial, planned)
         yield _mixed(plan, wish, chance) if plan.hold_share else wish
 
 
@@ -181,8 +143,12 @@ def _mixed(plan: Plan, wish: Wish, chance: random.Random) -> Wish:
     held = chance.random() < plan.hold_share
     steps = _fate(plan, chance) if held else [_later("cancel", 0.0, chance)]
     then: list[Wish] = []
-    for kind, after_s in steps:
-        follow = Wish(kind, f"{wish.name} {kind}", after_s=after_s)
+    if plan.read_share and chance.random() < plan.read_share:
+        then.append(Wish("find", f"{wish.name} find", after_s=chance.uniform(0, LATER_S)))
+    for number, (kind, after_s) in enumerate(steps):
+        bought = kind == "cancel" and (not held or (number > 0 and steps[0][0] == "confirm"))
+        name = f"{wish.name} {kind}{' at last' * (kind in [earlier for earlier, _ in steps[:number]])}"
+        follow = Wish(kind, name, after_s=after_s, lingers=bought)
         then.append(_keyed(plan, follow, chance))
         if chance.random() < AGAIN_SHARE:
             then.append(_keyed(plan, replace(follow, name=f"{follow.name} again"), chance))
@@ -216,7 +182,7 @@ def _later(kind: Kind, since_s: float, chance: random.Random) -> tuple[Kind, flo
 
 def _keyed(plan: Plan, wish: Wish, chance: random.Random) -> Wish:
     """Return ``wish`` with a key, and with the replies that are lost, where that is the plan."""
-    if not plan.loss_share:
+    if not plan.keys:
         return wish
     losses: list[Loss] = []
     while len(losses) < LOSSES_MAX and chance.random() < plan.loss_share:

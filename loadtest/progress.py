@@ -56,16 +56,17 @@ class _Bar:
 
 
 class _Lines:
-    """One slice's two lines: that it begins, and, some seconds apart, how far it is."""
+    """One slice's lines: that it begins, some seconds apart how far it is, and how far it came."""
 
     EVERY_S = 5.0
 
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name = console, name
-        self._told = time.monotonic()
+        self._told = 0.0
         console.print(f"{name}: started", highlight=False)
 
     def tell(self, now: drive.Progress) -> None:
-        if time.monotonic() - self._told >= self.EVERY_S:
+        self._told = self._told or time.monotonic()  # the service, which starts first, has had no replies
+        if now.over or time.monotonic() - self._told >= self.EVERY_S:
             self._told = time.monotonic()
             self._console.print(f"{self._name}: {now.done} replies, {now.errors} errors", highlight=False)

@@ -6,28 +6,69 @@ from typing import TYPE_CHECKING
 
 import click
 
-from loadtest import engines, faults, plan, serve
+from loadtest import engines, plan, schedule, serve, slowness, volume
 from loadtest.serve import NotServed
 from loadtest.servers.process import Missing
+from loadtest.shapes import SHAPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from loadtest.require import Requirement
+    from loadtest.schedule import Kind
 
 DEFAULT_MODES = "naive,no_lock,thread_lock,process_lock,file_lock,ticket_lock,lease,group_commit,single_writer"
 
 
-def check_fault(scene: plan.Plan, hosts: int) -> None:
-    """Refuse a fault that nobody could judge."""
-    if hosts == 1:
-        raise click.BadParameter("with one host nobody is left to be held up: give --hosts too", param_hint="'--fault'")
+def faults_of(listed: str) -> tuple[Kind, ...]:
+    """Return the faults that are named in a list."""
+    names = [name.strip() for name in listed.split(",")] if listed else []
+    known = [kind for name in names for kind in schedule.KINDS if kind == name]
+    if len(known) < len(names):
+        sentence = f"expected some of {', '.join(schedule.KINDS)}, with commas between"
+        raise click.BadParameter(sentence, param_hint="'--faults'")
+    return tuple(known)
+
+
+def check_faults(kinds: Sequence[Kind], scene: plan.Plan, hosts: int, *, soak: bool) -> None:
+    """Refuse faults that nobody could make here, or judge."""
     if scene.orders:
-        timed = ", ".join(name for name, shape in plan.SHAPES.items() if not shape["orders"])
-        raise click.BadParameter(f"a fault needs a shape that goes by time: {timed}", param_hint="'--fault'")
-    if scene.seconds < faults.SECONDS_MIN:
-        sentence = f"to find the holder and to see what follows takes time: expected {faults.SECONDS_MIN:g} or more"
+        timed = ", ".join(name for name, shape in SHAPES.items() if not shape["orders"])
+        raise click.BadParameter(f"faults need a shape that goes by time: {timed}", param_hint="'--shape'")
+    needed_s = schedule.seconds_max(kinds, hosts)
+    if scene.seconds < needed_s:
+        sentence = (
+            f"these faults and what follows them may take {needed_s:g} s: expected so many or more; "
+            "the scene ends as soon as they are over"
+        )
         raise click.BadParameter(sentence, param_hint="'--seconds'")
+    if "full-disk" in kinds and soak:
+        sentence = "orders alone would fill the small file system of full-disk in a soak: leave out one of them"
+        raise click.BadParameter(sentence, param_hint="'--faults'")
+    if "full-disk" in kinds and hosts > 1:
+        sentence = "full-disk fills the file system of one host: leave out --hosts, or full-disk"
+        raise click.BadParameter(sentence, param_hint="'--faults'")
+    try:
+        if "full-disk" in kinds:
+            volume.check()
+        if "slow-disk" in kinds:
+            slowness.check()
+    except Missing as error:
+        raise click.BadParameter(str(error), param_hint="'--faults'") from error
+
+
+def check_disks(kinds: Sequence[Kind], needed: Mapping[str, str], url: str) -> None:
+    """Refuse to fill, or to slow, a disk that is not ours."""
+    elsewhere = [name for name, engine in needed.items() if engine in engines.RUNNING]
+    if "full-disk" in kinds and elsewhere:
+        sentence = (
+            f"{elsewhere[0]} keeps its tickets with a server, whose disk is not filled: leave out full-disk, or name "
+            "modes on files or sqlite"
+        )
+        raise click.BadParameter(sentence, param_hint="'--faults'")
+    if "slow-disk" in kinds and elsewhere and url:
+        sentence = "the server at --url is not ours to be made slow: leave out slow-disk, or --url"
+        raise click.BadParameter(sentence, param_hint="'--faults'")
 
 
 def engines_of(names: Sequence[str], hosts: int, url: str) -> dict[str, str]:

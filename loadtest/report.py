@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
+
+from loadtest.fates import fate
+from loadtest.fitting import fitting, table
+from loadtest.mishaps import RECOVERY_S, WATCHED_S
+from loadtest.verdict import PROOFS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+    from rich.table import Table
+
+    from loadtest.growth import Used
     from loadtest.judge import Result
     from loadtest.measure import Measured
+    from loadtest.mishaps import Mishap
     from loadtest.require import Outcome
     from loadtest.witness import Story
 
@@ -44,9 +52,12 @@ DETAILS = (
     "load gen.",
 )
 """The second table: latencies in the tail, where the time of the middle order went, the share of the time in which
-somebody waited and nobody was inside, Jain's index over clients and workers, and processor time."""
+somebody waited and nobody was inside, Jain's index over clients and workers, and processor time. What the first table
+has no room for stands before them."""
 
-MODE_COLUMNS_MAX = 13
+FAULTS = ("mode", "fault", "times", "served again after", "calls excused", "verdict")
+"""The table of what was done on purpose: the longest that it took until somebody was served again, and how many calls
+failed meanwhile."""
 
 STYLES = {"as claimed": "green", "broke its word": "bold red", "could not tell": "yellow"}
 
@@ -71,33 +82,80 @@ def row(result: Result) -> tuple[str, ...]:
     )
 
 
-def table(results: Sequence[Result], title: str) -> Table:
-    """Return the results as a table for the terminal."""
-    shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name in COLUMNS:
-        left = name in {"mode", "verdict"}
-        # A header takes a line a word, so that the whole table fits into 80 columns.
-        shown.add_column(name.replace(" ", "\n"), justify="left" if left else "right", no_wrap=name != "verdict")
-    for result in results:
-        name, *cells, word = row(result)
-        shown.add_row(_narrow(name), *cells, f"[{STYLES[word]}]{word}[/]")
+def tables(results: Sequence[Result], title: str, console: Console) -> list[Table]:
+    """Return the results, and where the time went, as tables for the terminal.
+
+    Modes and verdicts are never broken: of the other columns, those that have no room go to the next table.
+    """
+    rows = [dict(zip(COLUMNS, row(result), strict=True)) for result in results]
+    for each in rows:
+        each["verdict"] = _styled(each["verdict"])
+    first, names = fitting(rows, COLUMNS[1:-1], COLUMNS[-1:], title, console)
+    made = [first]
+    rows = [
+        cells | dict(zip(DETAILS[1:], _detail_cells(result.measured), strict=True))
+        for cells, result in zip(rows, results, strict=True)
+        if result.measured is not None
+    ]
+    names += DETAILS[1:]
+    while rows and names:
+        more, names = fitting(rows, names, (), "", console)
+        made.append(more)
+    return made
+
+
+def _styled(word: str) -> str:
+    return f"[{STYLES[word]}]{word}[/]"
+
+
+def fault_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """Return what was done to each mode on purpose, and how it bore it: a row for each kind."""
+    return [_fault_row(result, each) for result in results for each in result.mishaps]
+
+
+def _fault_row(result: Result, mishap: Mishap) -> tuple[str, ...]:
+    proven = any(finding.anomaly in PROOFS for finding in result.checked.findings) if result.checked else False
+    borne = result.verdict.word == "as claimed"
+    word = "as claimed" if borne else fate(mishap, result.claim.get("survives", ()), proven=proven)
+    unmet = "holder" in mishap.name and not (mishap.met or mishap.stuck)
+    whose = f"{mishap.name} (not met)" if unmet else mishap.name
+    again = "never" if mishap.recovered_s is None else f"{mishap.recovered_s:.2f} s"
+    if mishap.stuck and not mishap.wrong:
+        again = f"not in {RECOVERY_S + WATCHED_S:g} s"
+    return result.mode, whose, str(mishap.times), again, str(mishap.excused), word
+
+
+def faults(results: Sequence[Result]) -> Table:
+    """Return what was done on purpose, and what came of it, as a table for the terminal."""
+    shown = table(FAULTS, header_lines=2)
+    for *cells, word in fault_rows(results):
+        shown.add_row(*cells, _styled(word))
     return shown
 
 
-def details(results: Sequence[Result]) -> Table:
-    """Return where the time went and how evenly it fell, as a table for the terminal."""
-    shown = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name in DETAILS:
-        shown.add_column(name.replace(" ", "\n"), justify="left" if name == "mode" else "right", no_wrap=True)
+def usage(results: Sequence[Result]) -> list[str]:
+    """Return what the service used in each mode, after its warm-up and at the end, a line a slice."""
+    lines = []
     for result in results:
-        if result.measured is not None:
-            shown.add_row(_narrow(result.mode), *_detail_cells(result.measured))
-    return shown
+        for used in result.used:
+            pairs = {"MB": used.memory_mb, "descriptors": used.descriptors, "threads": used.threads}
+            pairs["files beside the journals"] = used.files
+            amounts = ", ".join(f"{first:,.0f} and {last:,.0f} {what}" for what, (first, last) in pairs.items())
+            lines.append(
+                f"{result.mode} used, when it was warm and at the end: {amounts}; "
+                f"{used.kept_bytes_a_call:,.0f} bytes a call are kept; "
+                f"{used.judged} of {used.workers} workers lived long enough to be judged{_seen_leak(used)}"
+            )
+            lines += [f"{result.mode}: {growing.sentence()}" for growing in used.growths]
+    return lines
 
 
-def _narrow(mode: str) -> str:
-    """Return a mode's name on two lines if it is long: on one it would take the verdict's place."""
-    return mode if len(mode) <= MODE_COLUMNS_MAX else mode.replace("_", "_\n", 1)
+def _seen_leak(used: Used) -> str:
+    """Return what a leak would have had to be to be seen, where that is known."""
+    if not used.judged:
+        return ": whether memory grows, it could not tell"
+    leak = used.leak_mb_a_minute
+    return "" if leak is None else f", and a leak of {leak:.1f} MB a minute in each, or more, would have been seen"
 
 
 def _detail_cells(measured: Measured) -> list[str]:

@@ -54,6 +54,10 @@ class Scene:
         turn = client + number * self.plan.clients
         if self.finds:
             return requests.Request("GET", f"{url}/orders/{self.finds[turn % len(self.finds)]}")
+        if wish.kind == "find":
+            return requests.Request("GET", f"{url}/orders/{wish.order}")
+        if wish.kind == "look":
+            return requests.Request("GET", f"{url}/events/{self.plan.event}")
         headers = {"Idempotency-Key": self.key(wish)} if wish.keyed else {}
         if wish.kind == "confirm":
             return requests.Request("POST", f"{url}/orders/{wish.order}/confirm", headers=headers)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
+from loadtest.servers.process import family, wait_until_gone
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -67,20 +69,29 @@ class Service:
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL all its processes."""
+        """SIGKILL all its processes, and wait until they are gone: what a child still holds, nobody can start with."""
+        doomed = family(self.process.pid)
         self._send(signal.SIGKILL)
         self.process.wait()
+        wait_until_gone(doomed)
 
     def end(self) -> None:
         """Tell it to end gracefully."""
         self.resume()
         self.process.terminate()
 
-    def stop(self) -> None:
-        """Wait until one that was told has ended, and end whatever is left of its process group."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(STOP_S)
+    def stop(self) -> str:
+        """Wait until one that was told has ended, and end whatever is left of its process group.
+
+        Return what was wrong with its end, in a sentence; nothing if nothing was.
+        """
+        try:
+            code = self.process.wait(STOP_S)
+            wrong = f"told to end, it ended with {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            wrong = f"told to end, it had not ended after {STOP_S:g} s"
         self.kill()
+        return wrong
 
     def _send(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -99,11 +110,14 @@ def service(folder: Path, flags: Mapping[str, object], program: str = "service")
 
 @contextlib.contextmanager
 def services(
-    folders: Sequence[Path], flags: Mapping[str, object], program: str = "service"
+    folders: Sequence[Path], flags: Mapping[str, object], program: str = "service", into: Sequence[str] = ()
 ) -> Iterator[tuple[Service, ...]]:
-    """Run a service in each of ``folders``, as hosts that start at one moment. They have one admin token."""
+    """Run a service in each of ``folders``, as hosts that start at one moment. They have one admin token.
+
+    ``into`` are words before its command, that lead into a file system of its own.
+    """
     token = secrets.token_hex(16)
-    hosts = tuple(_service(folder, flags, program, token) for folder in folders)
+    hosts = tuple(_service(folder, flags, [*into, sys.executable, "-m", program], token) for folder in folders)
     launched: list[Service] = []
     try:
         for host in hosts:
@@ -119,10 +133,9 @@ def services(
             host.stop()
 
 
-def _service(folder: Path, flags: Mapping[str, object], program: str, token: str) -> Service:
+def _service(folder: Path, flags: Mapping[str, object], command: list[str], token: str) -> Service:
     words = {"data": folder / "data", "harness": "true", **flags}
     url = f"http://127.0.0.1:{free_port()}"
-    command = [sys.executable, "-m", program]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTILE_")}
     environment["TURNSTILE_ADMIN_TOKEN"] = token
     if engine := words.pop("url", ""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from loadtest import export, folder, judge, page, report
 from loadtest.interrupt import interruptible
@@ -69,6 +71,16 @@ def record(
 
 def finish(place: Path, requirements: Sequence[Requirement], console: Console, *, markdown: bool = False) -> int:
     """Judge the run in ``place``, write its files, print the report, and return the exit code."""
+    # A link such as runs/latest leads elsewhere after the next run.
+    place = place.parent / place.readlink() if place.is_symlink() else place
+    gc.disable()  # what is read has no cycles, and to look for them again and again takes much of the time
+    try:
+        return _finished(place, requirements, console, markdown=markdown)
+    finally:
+        gc.enable()
+
+
+def _finished(place: Path, requirements: Sequence[Requirement], console: Console, *, markdown: bool) -> int:
     try:
         run = folder.load_run(place)
     except OSError:
@@ -106,8 +118,8 @@ def finish(place: Path, requirements: Sequence[Requirement], console: Console, *
     lines = (
         *report.sentences(results, stories),
         *report.ratios(results, ceiling),
-        *report.warnings(results, ceiling),
-        *judge.failures(place),
+        *report.usage(results),
+        *(f"warning: {escape(each)}" for each in (*report.warnings(results, ceiling), *judge.failures(place))),
         *report.requirements(outcomes),
         f"all figures: {place / 'verdict.json'}",
         drawn,
@@ -124,9 +136,10 @@ def _drawn(place: Path, html: str) -> str:
 def _tell(console: Console, place: Path, results: Sequence[Result], lines: Iterable[str]) -> None:
     """Print the tables and the lines below them, to whoever still listens."""
     try:
-        console.print(report.table(results, place.resolve().name))
-        if any(result.measured for result in results):
-            console.print(report.details(results))
+        for table in report.tables(results, place.resolve().name, console):
+            console.print(table)
+        if any(result.mishaps for result in results):
+            console.print(report.faults(results))
         for line in lines:
             _say(console, line)
     except BrokenPipeError:

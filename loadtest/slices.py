@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from loadtest.mishaps import excused
+from loadtest.mishaps import excused, meant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Slice:
     idempotency key are one call, from the first to the last. ``returned`` is how many decisions came back in the
     window. ``sales`` and ``usage`` are those of the whole slice, warm-up included. ``clients`` and ``workers`` is how
     many there were, whether or not they got anything; no workers: the service does not name them. What failed while
-    something was done to a host on purpose is left out.
+    something was done on purpose is left out, and whoever was held up by it counts, though planned in the warm-up.
     """
 
     operations: Sequence[Operation]
@@ -47,7 +47,8 @@ def cut(  # what a slice left behind
     faults: Sequence[Stretch] = (),
 ) -> Slice:
     """Return what is to be measured of ``operations``, which are in the order of their calls."""
-    called = [row for row in operations if row.kind != "look"]
+    # Where some come to look only, that is no request to be measured; where nothing else is asked for, it is.
+    called = [row for row in operations if row.kind != "look" and not (row.kind == "find" and plan.read_share)]
     bought = _asked_once(called) if any(row.key for row in called) else called
     decided = [row for row in bought if row.outcome in {"done", "refused"}]
     first = min((row.planned for row in bought), default=0)
@@ -61,7 +62,11 @@ def cut(  # what a slice left behind
         if sold_out <= begin:  # all was sold before it was warm: better to measure that than refusals alone
             begin = first
         end = min(end, sold_out)
-        measured = [row for row in bought if begin <= row.planned < end]
+        if faults:  # then the scene may end before its time
+            end = min(end, max((row.returned for row in bought), default=end))
+        measured = [
+            row for row in bought if row.planned < end and (begin <= row.planned or excused(row, meant(faults)))
+        ]
     named = any(row.worker for row in decided)
     return Slice(
         operations=[row for row in measured if row.outcome in {"done", "refused"} or not excused(row, faults)],

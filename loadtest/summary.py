@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loadtest.fates import listed, seen_of
 from loadtest.findings import ANOMALIES
 from loadtest.verdict import PROMISES
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 def headline(results: Sequence[Result]) -> str:
     """Return the outcome as a title."""
+    return f"{_outcome(results)}{_with(results)}"
+
+
+def _outcome(results: Sequence[Result]) -> str:
     words = [result.verdict.word for result in results]
     broke = [result.mode for result in results if result.verdict.word == "broke its word"]
     unsure = [result.mode for result in results if result.verdict.word == "could not tell"]
@@ -28,6 +33,21 @@ def headline(results: Sequence[Result]) -> str:
     if len(words) == 1:
         return f"{results[0].mode} did what it claims"
     return f"All {number(len(words))} modes did what they claim"
+
+
+def _with(results: Sequence[Result]) -> str:
+    """Return what was done on purpose, as the end of a title."""
+    names = dict.fromkeys(each.name for result in results for each in result.mishaps)
+    return f", with {listed([f'a {name}' for name in names])}" if names else ""
+
+
+def meanwhile(results: Sequence[Result]) -> list[str]:
+    """Return a sentence on what was done on purpose while buyers came, if anything was."""
+    names = dict.fromkeys(f"a {each.name}" for result in results for each in result.mishaps)
+    if not names:
+        return []
+    what = listed(list(names))
+    return [f"Meanwhile, on purpose, there was {what}; after each it was seen whether somebody was served again."]
 
 
 def scene(  # what a sentence is made of
@@ -98,23 +118,20 @@ def _fared(group: Sequence[Result], reach: str, word: str, *, caught: bool) -> s
     if reach == "threads" and caught and word == "as claimed":
         claim += ", which is too little for several processes"
     if caught and word == "as claimed":
-        return f"{claim}, and {'were' if several else 'was'} caught: {_anomalies(group)}."
-    if caught:
-        return f"{claim}, and broke that promise: {_anomalies(group)}."
+        return f"{claim}, and {'were' if several else 'was'} caught: {listed(_anomalies(group))}."
+    seen = list(dict.fromkeys(said for result in group for each in result.mishaps if (said := seen_of(each))))
+    if caught or (word == "broke its word" and seen):
+        return f"{claim}, and broke that promise: {listed([*_anomalies(group), *seen])}."
     if word == "as claimed":
         decided = sum(result.measured.decided for result in group if result.measured)
-        return f"{claim}, and kept that: nothing was wrong with {decided:,} requests."
+        but = f"; but {listed(seen)}, as {'they say' if several else 'it says'}" if seen else ""
+        return f"{claim}, and kept that: nothing was wrong with {decided:,} requests{but}."
     return f"{claim}, should have been caught, and {'were' if several else 'was'} not."
 
 
-def _anomalies(group: Sequence[Result]) -> str:
+def _anomalies(group: Sequence[Result]) -> list[str]:
     found = {finding.anomaly for result in group if result.checked for finding in result.checked.findings}
-    return listed([name for name in ANOMALIES if name in found])
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them: a, b and c."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
+    return [name for name in ANOMALIES if name in found]
 
 
 def number(amount: int) -> str:

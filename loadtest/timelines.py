@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from loadtest.drawing import Canvas, clock, coordinate, duration, linear, logarithmic, staircase, whole, x_axis, y_axis
@@ -65,13 +66,17 @@ class Stretch:
 
 
 def stretch(operations: Sequence[Operation], faults: Sequence[tuple[str, int, int]], warmup_s: float) -> Stretch:
-    """Return the time of a slice from its first call to its last reply. ``faults`` are names with clock readings."""
+    """Return the time of a slice from its first call to its last reply.
+
+    ``faults`` are names with clock readings; one without a name is shaded, and has no mark.
+    """
     began = min((row.called for row in operations), default=0)
     ended = max((row.returned for row in operations), default=began)
+    numbers = count(1)
     warmup = [Shade(WARMUP, 0.0, warmup_s)] if warmup_s else []
     shades = [
-        Shade(name, (since - began) / 1e9, (until - began) / 1e9, str(number))
-        for number, (name, since, until) in enumerate(faults, start=1)
+        Shade(name, (since - began) / 1e9, (until - began) / 1e9, str(next(numbers)) if name else "")
+        for name, since, until in faults
     ]
     return Stretch(began, (ended - began) / 1e9 or 1e-3, [*warmup, *shades])
 
@@ -79,7 +84,13 @@ def stretch(operations: Sequence[Operation], faults: Sequence[tuple[str, int, in
 def kind(row: Operation) -> str:
     """Return what an operation is drawn as: a name of ``SHAPES``."""
     if row.outcome == "done":
-        return row.kind if row.kind == "look" else "changed" if row.kind in {"hold", "confirm", "cancel"} else "sold"
+        return (
+            "look"
+            if row.kind in {"look", "find"}
+            else "changed"
+            if row.kind in {"hold", "confirm", "cancel"}
+            else "sold"
+        )
     return "lost" if row.problem == REPLY_LOST else row.outcome
 
 
@@ -94,7 +105,8 @@ def shade(canvas: Canvas, shades: Sequence[Shade], x: Scale, top: float, bottom:
                 canvas.text((begin + end) / 2, top - 3, each.mark, "faultname", "middle")
 
 
-def _time(canvas: Canvas, time: Stretch, top: float, bottom: float) -> Scale:
+def along(canvas: Canvas, time: Stretch, top: float, bottom: float) -> Scale:
+    """Draw the time below, and what is shaded in it; return its scale."""
     x = linear([time.seconds], LEFT, RIGHT)
     shade(canvas, time.shades, x, top, bottom)
     ticks = x.ticks(5)
@@ -147,7 +159,7 @@ def tickets(
     stated = [(time.moment(row.returned), float(row.count or 0)) for row in replies]
     least = min((left for _, left in promised), default=float(start))
     y = linear([start, 0 if lowest is None else lowest, least], BOTTOM, TOP)
-    x = _time(canvas, time, TOP, BOTTOM)
+    x = along(canvas, time, TOP, BOTTOM)
     y_axis(canvas, y, LEFT, RIGHT, whole)
 
     def placed(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -175,7 +187,7 @@ def dots(key: str, operations: Sequence[Operation], time: Stretch, latencies_ms:
     """Draw every operation where its reply came, as high as it took long; ``latencies_ms`` is the range to show."""
     canvas = Canvas(WIDTH, HEIGHT)
     y = logarithmic(latencies_ms, BOTTOM, TOP)
-    x = _time(canvas, time, TOP, BOTTOM)
+    x = along(canvas, time, TOP, BOTTOM)
     y_axis(canvas, y, LEFT, RIGHT, duration)
     paths: defaultdict[str, list[str]] = defaultdict(list)
     for row in notable(operations, DOTS_MAX, _rank):
@@ -212,7 +224,7 @@ def strips(key: str, look: str, operations: Sequence[Operation], time: Stretch) 
     ranked = spread(sorted(clients, key=lambda client: (-longest[client], client)), STRIPS_MAX)
     bottom = TOP + STRIP * len(ranked) + 4
     canvas = Canvas(WIDTH, bottom + 30)
-    x = _time(canvas, time, TOP, bottom)
+    x = along(canvas, time, TOP, bottom)
     tallest = max(longest.values(), default=1.0) or 1.0
     shown = {id(row) for row in notable([row for name in ranked for row in clients[name]], TEETH_MAX, took_ms)}
     for number, client in enumerate(ranked):

@@ -8,7 +8,10 @@ was something to see, so a run without contention, or one that a single worker s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from loadtest.fates import LET_IN, Word, fate, is_promised, listed, seen_of
+from loadtest.mishaps import HOLDERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +19,6 @@ if TYPE_CHECKING:
     from loadtest.findings import Anomaly, Checked
     from loadtest.measure import Measured
     from loadtest.mishaps import Mishap
-
-Word = Literal["as claimed", "broke its word", "could not tell"]
 
 PROOFS: frozenset[Anomaly] = frozenset({
     "lost update", "double sale", "oversell", "phantom order", "double effect", "torn read"
@@ -70,36 +71,47 @@ class Claimed:
 class Conditions:
     """How a run was made. ``alone``: nobody else can have bought. ``failures``: slices that did not end well.
 
-    ``mishap`` is what was done on purpose to one who was inside.
+    ``mishaps`` is what was done on purpose meanwhile, and ``before`` says that there was proof before the first of it,
+    which nothing excuses. ``unseen``: what grows was to be seen, and could not be.
     """
 
     open_loop: bool = False
     alone: bool = True
     failures: tuple[str, ...] = ()
-    mishap: Mishap | None = None
+    mishaps: tuple[Mishap, ...] = ()
+    before: bool = False
+    unseen: bool = False
 
 
 def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> Verdict:
     """Hold a mode to its claim."""
-    mishap = conditions.mishap
-    safe = _reaches(claimed) and (mishap is None or mishap.name in claimed.survives)
-    told = _told(claimed, mishap)
-    seen = ", ".join(f"{finding.anomaly} x {finding.times}" for finding in checked.findings)
+    mishaps, survives, reaches = conditions.mishaps, claimed.survives, _reaches(claimed)
+    # Where the others stood still while a holder was out, nobody was let in beside him: that excuses nothing wrong.
+    barred = all(each.stuck or is_promised(each, survives) for each in mishaps if each.name == LET_IN)
+    safe = reaches and (barred or conditions.before)
+    told = _told(claimed, mishaps)
+    found = [f"{finding.anomaly} x {finding.times}" for finding in checked.findings]
     proven = any(finding.anomaly in PROOFS for finding in checked.findings)
-    if mishap and mishap.stuck and not proven and not conditions.failures:
-        proven, seen = True, ", ".join([seen] * bool(seen) + ["nobody was served any more"])
-    if proven or (checked.findings and safe and conditions.alone):
-        also = f"; and {conditions.failures[0]}" if conditions.failures else ""
-        return Verdict("broke its word" if safe else "as claimed", f"{told} it was caught: {seen}{also}")
+    broken = [seen_of(each) for each in mishaps if reaches and fate(each, survives, proven=proven) == "broke its word"]
+    borne = [seen_of(each) for each in mishaps if each.stuck and not is_promised(each, survives)]
+    seen = ", ".join([*found, *filter(None, dict.fromkeys([*broken, *borne]))])
+    also = f"; and {conditions.failures[0]}" if conditions.failures else ""
+    guilty = (proven or (checked.findings and conditions.alone)) and safe
+    if guilty or any(reaches and (each.wrong or (each.stuck and is_promised(each, survives))) for each in mishaps):
+        return Verdict("broke its word", f"{told} it was caught: {seen}{also}")
+    if proven:
+        return Verdict("as claimed", f"{told} it was caught: {seen}{also}")
     doubt = _doubt(claimed, checked, measured, conditions)
     if checked.findings:
         stranger = "somebody else bought meanwhile, or the count is wrong"
-        doubt = f"{seen}: {'no sale was lost or made twice' if conditions.alone else stranger}"
+        doubt = f"{', '.join(found)}: {'no sale was lost or made twice' if conditions.alone else stranger}"
     if doubt:
         return Verdict("could not tell", doubt)
-    if safe:
-        return Verdict("as claimed", f"{told} nothing was wrong, and {measured.decided} requests were measured")
-    return Verdict("broke its word", f"{told} it should have been caught, and was not")
+    if broken or not reaches:
+        return Verdict("broke its word", f"{told} it should have been caught, and was not")
+    if borne:
+        return Verdict("as claimed", f"{told} it was caught: {seen}")
+    return Verdict("as claimed", f"{told} nothing was wrong, and {measured.decided} requests were measured")
 
 
 def _reaches(claimed: Claimed) -> bool:
@@ -114,25 +126,32 @@ def _reaches(claimed: Claimed) -> bool:
     return False
 
 
-def _told(claimed: Claimed, mishap: Mishap | None) -> str:
+def _told(claimed: Claimed, mishaps: Sequence[Mishap]) -> str:
     """Return what was promised, and what it was put to."""
     workers = f"{claimed.workers} {'process' if claimed.workers == 1 else 'processes'}"
     place = f"on {claimed.hosts} hosts of {workers} each" if claimed.hosts > 1 else f"in {workers}"
     promise = f"promises {PROMISES.get(claimed.reach, claimed.reach)}"
-    if mishap is None:
+    if not mishaps:
         return f"{promise}; {place}"
-    if _reaches(claimed):
-        promise += f", {'also' if mishap.name in claimed.survives else 'but not'} through a {mishap.name}"
-    whom = mishap.name if mishap.met else mishap.name.replace("holder", "host")
-    return f"{promise}; {place}, with a {whom},"
+    holders = [each for each in mishaps if each.name in HOLDERS] if _reaches(claimed) else []
+    for also, promised in (("also", True), ("but not", False)):
+        names = [f"a {each.name}" for each in holders if is_promised(each, claimed.survives) == promised]
+        promise += f", {also} through {listed(names)}" if names else ""
+    return f"{promise}; {place}, with {listed([_whom(each, claimed.hosts) for each in mishaps])},"
+
+
+def _whom(mishap: Mishap, hosts: int) -> str:
+    anyone = "host" if hosts > 1 else "process"
+    return f"a {mishap.name if mishap.met or mishap.stuck else mishap.name.replace('holder', anyone)}"
 
 
 def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> str:
     """Return why a history without findings proves nothing, or nothing if it does."""
     workers = claimed.workers * claimed.hosts
-    mishap = conditions.mishap
     if conditions.failures:
         return conditions.failures[0]
+    mishaps = conditions.mishaps if _reaches(claimed) else ()
+    unmet = [each for each in mishaps if fate(each, claimed.survives) == "could not tell"]
     asked = measured.decided + measured.errors
     doubts = {
         f"{measured.late_share:.0%} of the requests were sent late, or not at all: clients or service could not keep "
@@ -156,9 +175,11 @@ def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: C
         f"one host answered {measured.busiest_host_share:.0%} of the requests: the others were not put to the test": (
             claimed.hosts > 1 and measured.busiest_host_share > BUSIEST_SHARE_MAX
         ),
-        "nobody is known to have been between reading and writing when a host was stopped": (
-            mishap is not None and not mishap.met and mishap.name not in claimed.survives and _reaches(claimed)
+        "nobody is known to have been between reading and writing when one was stopped": (
+            any(each.name in HOLDERS for each in unmet)
         ),
+        "the disk was full, and nobody was told so": any(each.name not in HOLDERS for each in unmet),
+        "no process of the service lived long enough to see whether it grows: a soak takes longer": conditions.unseen,
         "the count at the end could not be read, so the sum could not be checked": checked.left is None,
     }
     return next((why for why, true in doubts.items() if true), "")

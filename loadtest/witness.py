@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
+
+from loadtest.history import host_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from loadtest.findings import Anomaly, Witness
     from loadtest.history import Operation, Passage
+    from loadtest.mishaps import Stretch
 
 LANES_MAX = 6
 
@@ -19,7 +22,8 @@ LANES_MAX = 6
 class Lane:
     """One operation of the case. Times are seconds since the first call of the slice.
 
-    ``worker`` is a small number, in the order in which workers first answered. The moments in the service are ``None``
+    ``worker`` is a small number, in the order in which workers first answered, ``host`` that of its host, if there are
+    several. The moments in the service are ``None``
     without a trace.
     """
 
@@ -35,6 +39,7 @@ class Lane:
     version: int | None
     tickets: tuple[int, ...]
     outcome: str
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,34 @@ class Story:
     lanes: tuple[Lane, ...]
 
 
-def tell(anomaly: Anomaly, witness: Witness, operations: Sequence[Operation], passages: Sequence[Passage]) -> Story:
-    """Tell the case of ``witness`` with what the history and the trace of its slice say of it."""
+def tell(
+    anomaly: Anomaly,
+    witness: Witness,
+    operations: Sequence[Operation],
+    passages: Sequence[Passage],
+    faults: Sequence[Stretch] = (),
+) -> Story:
+    """Tell the case of ``witness`` with what history and trace of its slice say of it, and what was done meanwhile."""
     began = min((row.called for row in operations), default=0)
     workers = _numbered(operations)
     by_name = {row.name: row for row in operations}
     by_order = {row.order: row for row in passages}
     rows = [by_name[name] for name in witness.operations if name in by_name][:LANES_MAX]
     lanes = tuple(_lane(row, by_order.get(row.order), workers, began) for row in rows)
-    return Story(anomaly, _sentence(anomaly, lanes) or witness.sentence, witness.slice, lanes)
+    if len({host_of(name) for name in workers}) == 1:  # to name it would say nothing
+        lanes = tuple(replace(lane, host="") for lane in lanes)
+    sentence = _sentence(anomaly, lanes) or witness.sentence
+    return Story(anomaly, sentence + _meanwhile(rows, faults), witness.slice, lanes)
+
+
+def _meanwhile(rows: Sequence[Operation], faults: Sequence[Stretch]) -> str:
+    """Return which faults befell one of them, in words."""
+    names = [
+        each.name
+        for each in faults
+        if each.mishap and any(row.called < each.to_ns and row.returned > each.from_ns for row in rows)
+    ]
+    return f"; meanwhile: {'; '.join(names)}" if names else ""
 
 
 def _numbered(operations: Sequence[Operation]) -> dict[str, int]:
@@ -83,6 +107,7 @@ def _lane(row: Operation, passage: Passage | None, workers: dict[str, int], bega
         version=row.version,
         tickets=row.tickets,
         outcome=row.outcome,
+        host=host_of(row.worker),
     )
 
 
@@ -95,7 +120,9 @@ def _sentence(anomaly: Anomaly, lanes: Sequence[Lane]) -> str:
         return ""
     (_, first), (_, second) = two
     reads = ", ".join(
-        f"worker {lane.worker} read version {lane.read_version} at {read_s:.3f} s" for read_s, lane in two
+        f"worker {lane.worker}{f' on host {lane.host}' if lane.host else ''} read version {lane.read_version} "
+        f"at {read_s:.3f} s"
+        for read_s, lane in two
     )
     same = first.version == second.version
     wrote = f"both wrote {first.version}" if same else f"they wrote {first.version} and {second.version}"

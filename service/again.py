@@ -11,6 +11,7 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from service import watch
 from service.mode import Busy, Conflict
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def again(attempt: Callable[[], T], wait_s: float) -> T:
             pause_s = random.uniform(0, bound_s)  # noqa: S311  # nobody gains by guessing it
             if time.monotonic() + pause_s >= deadline:
                 break
+            watch.here.tried_again()
             time.sleep(pause_s)
             bound_s = min(2 * bound_s, PAUSE_S_MAX)
     raise Busy(round(time.monotonic() - began, 1))

@@ -7,6 +7,7 @@ import json
 import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import flask
 from flask.logging import default_handler
@@ -14,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from service import replies
 from service.later import Later
-from service.mode import Busy, Conflict, Damaged, NotWritten, Unknown
+from service.mode import Busy, Conflict, Damaged, NotWritten, Unknown, told
 from service.problems import Problem
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from service.outcomes import Reply
     from service.problems import Response
 
+ROUTE, SAID = "turnstile.route", "turnstile.said"
+"""Keys in a WSGI environment: the route that was found, and the body of the reply, for who notes what was answered."""
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 LOG = logging.getLogger("turnstile")
 LOG.addHandler(default_handler)
@@ -49,9 +52,10 @@ class Awaited(flask.Response):
         self._begin = begin
         self._wait_s = wait_s
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Later:  # noqa: ARG002  # as WSGI has it
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Later:
         def respond(outcome: Reply | Exception) -> Iterable[bytes]:
             made = problem(outcome) if isinstance(outcome, Exception) else replied(outcome)
+            environ[SAID] = made.body
             body = _encoded(made)
             headers = {"Content-Type": made.content_type, "Content-Length": str(len(body)), **made.headers}
             start_response(_STATUS[made.status], [*headers.items(), *self.headers.items()])
@@ -65,6 +69,7 @@ _STATUS = {status.value: f"{status.value} {status.phrase}" for status in HTTPSta
 
 def sent(response: Response) -> flask.Response:
     """Return a response as Flask sends it."""
+    flask.request.environ[SAID] = response.body
     return _Sent(_encoded(response), response.status, {"Content-Type": response.content_type, **response.headers})
 
 
@@ -84,13 +89,13 @@ def problem(error: Exception) -> Response:
         case Busy() | Conflict():
             return Problem(503, "busy", f"{error}; try again").response()
         case NotWritten():
-            LOG.error("%s", error)
+            LOG.error("%s", told(error))
             return Problem(503, "not-written", f"{error}; try again later").response()
         case Damaged():
             LOG.error("%s", error)
             return Problem(500, "torn-read", "the ticket store held something that nobody wrote whole").response()
         case Unknown():
-            LOG.error("%s", error)
+            LOG.error("%s", told(error))
             return Problem(500, "unknown-outcome", f"{error}: look whether it was done").response()
     LOG.error("unforeseen", exc_info=error)
     return Problem(500, "unknown-outcome", "something unforeseen happened: look whether it was done").response()
@@ -103,7 +108,7 @@ def raised(error: Exception) -> flask.Response:
 
 def route_problem(error: HTTPException) -> flask.Response:
     """Return the response for what the web framework itself refuses."""
-    place = f"{flask.request.method} {flask.request.path[:100]!r}"
+    place = f"{flask.request.method} {quote(flask.request.path)[:100]}"
     methods = sorted(getattr(error, "valid_methods", None) or ())
     match error.code:
         case HTTPStatus.NOT_FOUND:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from service import commands, engines, rules, values
+from service import commands, engines, plugins, rules, values
+from service.decisions import Decisions
+from service.mode import begin_of
 from service.modes.etcd_lock import EtcdLock
 from service.modes.etcd_txn import EtcdTxn
 from service.modes.file_lock import FileLock
@@ -31,16 +33,18 @@ from service.modes.single_writer import SingleWriter
 from service.modes.sqlite import SqliteTransaction
 from service.modes.thread_lock import ThreadLock
 from service.modes.ticket_lock import TicketLock
-from service.settings import wrong
+from service.readiness import is_probe
+from service.settings import WrongSetting, wrong
 from service.stores import recovery
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 from service.stores.seeds import seeds
-from service.trace import NOTING, Notes, Traced
+from service.trace import NOTING, Lines, Notes, Traced, Turns
 
 if TYPE_CHECKING:
     from service.mode import Claim, Decide, Mode
     from service.settings import Settings
+    from service.trace import Teller
 
 Build = Callable[[Any, "Decide", float], "Mode"]  # of the store that the mode needs, the decision, and ``wait_s``
 
@@ -61,6 +65,9 @@ SCHEMES: dict[str, str] = {kind.name: scheme for scheme, kinds in KINDS.items() 
 
 CLAIMS: dict[str, Claim] = {kind.name: kind.claim for kinds in KINDS.values() for kind in kinds}
 
+QUEUED: set[str] = {kind.name for kinds in KINDS.values() for kind in kinds if begin_of(kind)}
+"""Modes with a queue of orders of their own."""
+
 MODES: dict[str, Build] = {
     **{kind.name: kind for kinds in KINDS.values() for kind in kinds},
     Naive.name: lambda store, decide, _: Naive(store, decide),
@@ -72,13 +79,31 @@ MODES: dict[str, Build] = {
 STORES: dict[str, type[JsonFile]] = {Lease.name: FencedJsonFile}
 """The stores of the modes that need one of their own."""
 
+SHARED = (FileLock.name, TicketLock.name, Lease.name, GroupCommit.name)
+"""The modes whose lock is a file beside the tickets: it keeps out whoever opens it, of another service too."""
 
-def listed() -> list[str]:
-    """Return a JSON line for each mode: its name, the engine that it needs (none for files), and its reach."""
-    return [
-        json.dumps({"mode": name, "engine": SCHEMES.get(name, engines.FILES), "reach": claim.reach})
-        for name, claim in CLAIMS.items()
-    ]
+
+OURS = "turnstile"
+
+
+def listed() -> tuple[list[str], list[str]]:
+    """Return a JSON line for each mode: its name, the engine that it needs (none: files), its reach, and its package.
+
+    With them, a sentence for each mode of another package that cannot be used.
+    """
+    lines = [_line(name, SCHEMES.get(name, engines.FILES), claim, OURS) for name, claim in CLAIMS.items()]
+    wrong: list[str] = []
+    for name in plugins.names():
+        try:
+            if plugin := plugins.found(name, MODES):
+                lines.append(_line(name, engines.FILES, plugin.claim, plugin.package))
+        except WrongSetting as error:
+            wrong.append(str(error))
+    return lines, wrong
+
+
+def _line(name: str, engine: str, claim: Claim, package: str) -> str:
+    return json.dumps({"mode": name, "engine": engine, "reach": claim.reach, "package": package})
 
 
 def chosen(settings: Settings) -> Settings:
@@ -89,47 +114,93 @@ def chosen(settings: Settings) -> Settings:
     scheme = engines.scheme_of(settings.url)
     known = [name for name in MODES if SCHEMES.get(name, engines.FILES) == scheme]
     mode = settings.mode or (engines.ENGINES[scheme].best if scheme else GroupCommit.name)
-    if mode in known:
-        return settings.model_copy(update={"mode": mode})
-    other = SCHEMES.get(mode, engines.FILES) if mode in MODES else scheme
+    others = mode not in MODES and plugins.found(mode, MODES)
+    if mode in known or (others and not scheme):
+        made = settings.model_copy(update={"mode": mode})
+        _check_shared(made)
+        return made
+    other = SCHEMES.get(mode, engines.FILES) if mode in MODES or others else scheme
     if other == scheme:
-        raise wrong("mode", mode, f"one of {', '.join(known)}")
+        raise wrong("mode", mode, f"one of {', '.join(known)}, or one that another package brings")
     where = f"an address that begins with {other}://" if other else "no address: it is for files"
     raise wrong("url", engines.shown(settings.url), f"{where} for the mode {mode}")
+
+
+def _check_shared(settings: Settings) -> None:
+    if not settings.shared:
+        return
+    if settings.url or settings.mode not in SHARED:
+        where = "with an address, for engines are shared anyway" if settings.url else f"in the mode {settings.mode}"
+        raise wrong("shared", "true", f"false {where}; on files, one of {', '.join(SHARED)} can share them")
+    if settings.verify:  # who joins could only read what others are writing
+        raise wrong("verify", "true", "false with --shared true: python -m service verify reads while others sell")
 
 
 def build(settings: Settings) -> tuple[Mode, list[str]]:
     """Return the mode that ``settings`` name, on a store that is ours and whole, and what had to be mended there.
 
-    Call it before the fork, for settings that were ``chosen``. Raises ``Refused``.
+    Call it before the fork, for settings that were ``chosen``. Raises ``Refused``, or ``WrongSetting`` for what another
+    package brings.
     """
     return _on_engine(settings) if settings.url else _on_files(settings)
 
 
 def _on_files(settings: Settings) -> tuple[Mode, list[str]]:
-    owner = f"a service in mode {settings.mode} (process {os.getpid()})"
-    claimed = recovery.prepare(settings.data, owner, verify=settings.verify)
-    make, decide = MODES[settings.mode], deciding(settings.think_s)
+    one = f"a service in mode {settings.mode} (process {os.getpid()})"
+    owner = f"services in mode {settings.mode} that share it" if settings.shared else one
+    directory = settings.data.resolve()  # once: it may be reached through a link, which could lead elsewhere later
+    claimed = recovery.prepare(directory, owner, verify=settings.verify, shared=settings.shared)
+    told = [*claimed.told, *claimed.mended]
+    make, decide = builder(settings.mode), deciding(settings.think_s)
     if make is SingleWriter:
         make = partial(SingleWriter, pause_s=settings.think_s)
     kind = STORES.get(settings.mode, JsonFile)
-    if settings.trace is None:
-        store = kind(settings.data)
-        store.believed = claimed.believed
-        return make(store, decide, settings.wait_s), claimed.mended
-    store = NOTING[kind](settings.data)
+    if _is_noted(settings):
+        noting = NOTING[kind](directory)
+        noting.believed = claimed.believed
+        return _traced(make(noting, noting.deciding(decide), settings.wait_s), noting, settings), told
+    store = kind(directory)
     store.believed = claimed.believed
-    return Traced(make(store, store.deciding(decide), settings.wait_s), store, settings.trace), claimed.mended
+    return make(store, decide, settings.wait_s), told
+
+
+def builder(name: str) -> Build:
+    """Return how to build a mode, ours or one that another package brings. Raises ``WrongSetting``."""
+    if name in MODES:
+        return MODES[name]
+    plugin = plugins.found(name, MODES)
+    if plugin is None:
+        raise wrong("mode", name, f"one of {', '.join(MODES)}")
+    return plugin.build
 
 
 def _on_engine(settings: Settings) -> tuple[Mode, list[str]]:
     store = engines.made(settings)
     store.prepare(seeds(settings.data))
     make, decide = MODES[settings.mode], deciding(settings.think_s)
-    if settings.trace is None:
-        return make(store, decide, settings.wait_s), []
-    notes = Notes()
-    return Traced(make(store, notes.deciding(decide), settings.wait_s), notes, settings.trace), []
+    if _is_noted(settings):
+        notes = Notes()
+        return _traced(make(store, notes.deciding(decide), settings.wait_s), notes, settings), []
+    return make(store, decide, settings.wait_s), []
+
+
+def _is_noted(settings: Settings) -> bool:
+    """Tell whether it is to be noted of each order when it is let in. Modes with a queue tell of a batch themselves."""
+    counted = settings.metrics and settings.mode not in QUEUED
+    return counted or bool(settings.trace or settings.tracing) or settings.log_level == "debug"
+
+
+def _traced(mode: Mode, notes: Notes, settings: Settings) -> Mode:
+    tellers: list[Teller] = [] if begin_of(mode) else [Turns()]
+    if settings.trace:
+        tellers.append(Lines(settings.trace))
+    if settings.log_level == "debug":
+        tellers.append(Decisions())
+    if settings.tracing:
+        from service.tracing import Spans  # noqa: PLC0415  # it needs an extra, and half a second
+
+        tellers.append(Spans())
+    return Traced(mode, notes, tuple(tellers))
 
 
 def deciding(think_s: float) -> Decide:
@@ -140,7 +211,7 @@ def deciding(think_s: float) -> Decide:
     """
 
     def decide(page: rules.Page, command: commands.Command) -> rules.Decision:
-        if think_s:
+        if think_s and not is_probe(command):
             time.sleep(think_s)
         return rules.decide(page, command, time.time())
 

@@ -12,6 +12,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from service import watch
 from service.later import too_late
 from service.mode import Busy
 
@@ -52,6 +53,10 @@ class _Waiting(Generic[T]):
     def claim(self) -> bool:
         return self._claimed.acquire(blocking=False)
 
+    @property
+    def claimed(self) -> bool:
+        return self._claimed.locked()
+
 
 class Committer(Generic[T]):
     """A queue of orders, and the thread that commits them. Make it in each worker, after the fork."""
@@ -61,6 +66,7 @@ class Committer(Generic[T]):
         self._turn = turn
         self._commit = commit
         self._waiting: queue.Queue[_Waiting[T]] = queue.Queue(waiting_orders_max)
+        watch.here.queue(self._length)
         self._inside = threading.Lock()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -79,14 +85,20 @@ class Committer(Generic[T]):
         self._have_a_thread(order)
         return order.claim
 
+    def _length(self) -> int:
+        """Return how many orders wait. Those that have left stand in the queue until it is their turn."""
+        with self._waiting.mutex:
+            return sum(not order.claimed for order in self._waiting.queue)
+
     def _alone(self, asked: T) -> Reply | Exception | None:
         """Commit an order in its own thread, if nobody waits and the turn is free."""
         if not self._waiting.empty() or not self._inside.acquire(blocking=False):
             return None
         ours = False
         try:
-            with self._turn(wait=False):
+            with watch.timed(self._turn(wait=False)):
                 ours = True
+                watch.here.batch(1)
                 return self._commit([asked])[0]
         except Busy:
             if ours:
@@ -124,7 +136,7 @@ class Committer(Generic[T]):
             outcomes: Sequence[Reply | Exception]
             taken: list[_Waiting[T]] | None = None
             try:
-                with self._inside, self._turn(wait=True):
+                with self._inside, watch.timed(self._turn(wait=True)):
                     batch = taken = self._taken(batch[0])
                     outcomes = self._outcomes(batch)
             except Exception as error:  # noqa: BLE001  # no turn could be had: it goes to all who wait for it
@@ -145,6 +157,7 @@ class Committer(Generic[T]):
     def _outcomes(self, batch: Sequence[_Waiting[T]]) -> Sequence[Reply | Exception]:
         if not batch:
             return []
+        watch.here.batch(len(batch))
         try:
             return self._commit([order.asked for order in batch])
         except Exception as error:  # noqa: BLE001  # the batch fails as one, and the thread goes on

@@ -7,15 +7,16 @@ meanwhile is the next batch. So one event does not wait for another, and each ha
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
-import traceback
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged, NotWritten, Unknown
 from service.pipes import GREETING, Answer, Late
+from service.stillness import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     Commit = Callable[[Iterable[Command]], Sequence[Reply]]
     Batch = tuple[Connection, list[Asked]]
 
+LOG = logging.getLogger("turnstile")
 EVENTS_MAX = 64
 """Most events that are seen to at the same time. While so many are slow, the others wait."""
 
@@ -49,6 +51,11 @@ class Consumer:
         self._seen_to: set[str] = set()
         self._readers = 0
         self._others: list[threading.Thread] = []
+        self._at = Pending()
+
+    def at_work_since(self) -> float:
+        """Return when the slowest of the batches that are seen to now was begun, or its last order; else now."""
+        return min(self._at.beginnings(), default=time.monotonic())
 
     def run(self, lifeline: int) -> None:
         """Serve until ``lifeline`` can be read, and then what was sent before."""
@@ -61,8 +68,8 @@ class Consumer:
             while event := self._next(lifeline):
                 while batches := self._taken(event):
                     self._see_to(batches)
-        except BaseException:  # noqa: BLE001  # an event of this thread would wait for ever
-            traceback.print_exc()
+        except BaseException:  # an event of this thread would wait for ever
+            LOG.critical("the process that writes has met something unforeseen, and ends", exc_info=True)
             os._exit(1)  # the next process begins with what is on disk
 
     def _next(self, lifeline: int) -> str | None:
@@ -118,7 +125,9 @@ class Consumer:
 
     def _see_to(self, batches: list[Batch]) -> None:
         """Commit what waits for an event with one write, and answer each worker."""
+        self._at.begin(here := threading.get_ident())
         answers = iter(self._answers([asked for _, batch in batches for asked in batch]))
+        self._at.over(here)
         for pipe, batch in batches:
             orders = [asked.command.order for asked in batch]
             noted = {order: self._noted.pop(order) for order in orders if order in self._noted}
@@ -128,19 +137,19 @@ class Consumer:
         begun: list[int] = []
         answers: list[Answer] = [Late()] * len(batch)
         try:
-            for place, reply in zip(begun, self._commit(_in_time(batch, begun)), strict=True):
+            for place, reply in zip(begun, self._commit(self._in_time(batch, begun)), strict=True):
                 answers[place] = reply
         except Exception as error:  # noqa: BLE001  # it goes to those whom it concerns, and the process goes on
             return [_passed_on(error)] * len(batch)
         return answers
 
-
-def _in_time(batch: Sequence[Asked], begun: list[int]) -> Iterator[Command]:
-    """Yield the commands that may still begin, and note the places of those that have."""
-    for place, asked in enumerate(batch):
-        if time.monotonic() <= asked.until:
-            begun.append(place)
-            yield asked.command
+    def _in_time(self, batch: Sequence[Asked], begun: list[int]) -> Iterator[Command]:
+        """Yield the commands that may still begin, and note the places of those that have."""
+        for place, asked in enumerate(batch):
+            if time.monotonic() <= asked.until:
+                begun.append(place)
+                self._at.begin(threading.get_ident())  # a long batch is not one that hangs
+                yield asked.command
 
 
 def _sent(pipe: Connection, message: object) -> bool:
@@ -154,7 +163,9 @@ def _sent(pipe: Connection, message: object) -> bool:
 
 def _passed_on(error: Exception) -> Exception:
     """Return what a worker is told of an error: without the frames of this process, and surely a pickle."""
-    if isinstance(error, (NotWritten, Damaged)):
-        return type(error)(str(error))
-    traceback.print_exception(error)
-    return Unknown(f"the process that writes met something unforeseen ({error!r})")
+    if isinstance(error, NotWritten):
+        return NotWritten(str(error), error.why)
+    if isinstance(error, Damaged):
+        return Damaged(str(error))
+    LOG.error("the process that writes has met something unforeseen", exc_info=error)
+    return Unknown("the process that writes met something unforeseen", repr(error))

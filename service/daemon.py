@@ -12,22 +12,32 @@ joins a process that is not the worker's child; and nothing ends it when the mas
 from __future__ import annotations
 
 import contextlib
+import logging
+import mmap
 import os
 import signal
-import sys
+import struct
+import threading
 import time
-import traceback
 from collections import deque
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from service import watch
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+LOG = logging.getLogger("turnstile")
 SENTINEL = b"\0"
 END_S = 10.0
 """How long a daemon may take to do what was asked of it before the sentinel. Past it, it is killed."""
+BEAT_S = 1.0
+"""How often it says since when it has been at what it is at."""
+KILL_S = 1.0
+"""How long the end of one that was killed is waited for at once."""
+MOMENT = struct.Struct("@d")
 STARTS_MAX = 20
 STARTS_S = 10.0
 """A daemon that dies again and again is started at most ``STARTS_MAX`` times in ``STARTS_S`` seconds."""
@@ -48,6 +58,10 @@ class Daemon:
         self._run = run
         self._lifeline, self._held = os.pipe()
         self._pid = 0
+        self._begun_at = 0.0
+        self._moved = mmap.mmap(-1, MOMENT.size)  # shared with the process
+        self.at_work_since: Callable[[], float] = time.monotonic
+        """In the process: since when it has been at what it is at. One that is at nothing says now."""
         # A file descriptor of the process: its end can be seen, and its number is not mistaken for a later process's,
         # also when gunicorn has reaped it, which waits for any child.
         self._process: int | None = None
@@ -61,6 +75,8 @@ class Daemon:
     def keep(self, let_go: Callable[[], None] = lambda: None) -> bool:
         """Start it if it does not run, and return whether it was started. Call it in the master only.
 
+        Raises ``OSError`` where there is no room for it.
+
         ``let_go`` runs in the daemon first: it closes what the daemon must not hold.
         """
         if self._process is not None:
@@ -71,11 +87,30 @@ class Daemon:
         if len(self._starts) == STARTS_MAX and now - self._starts[0] < STARTS_S:
             return False
         self._starts.append(now)
+        self._begun_at = now
         pid = os.fork()
         if pid == 0:
             self._be(let_go)
-        self._pid, self._process = pid, os.pidfd_open(pid)
+        try:
+            process = os.pidfd_open(pid)
+        except OSError:  # no room for one more file: nobody would know of it, and start another one beside it
+            os.kill(pid, signal.SIGKILL)
+            raise
+        self._pid, self._process = pid, process
         return True
+
+    def moved_at(self) -> float:
+        """Return since when it has been at what it is at, by its own word, or else when it was started."""
+        moment: float = MOMENT.unpack(self._moved[:])[0]
+        return max(moment, self._begun_at)
+
+    def kill(self) -> bool:
+        """End one that hangs, and return whether there was one. ``keep`` starts the next."""
+        if self._process is None:
+            return False
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        return _ended(self._process, KILL_S)
 
     def let_go(self) -> None:
         """Hold it no longer, in a process that is neither its master nor one of those it serves."""
@@ -108,13 +143,19 @@ class Daemon:
             _behave_as_no_master()
             let_go()
             Path("/proc/self/comm").write_text(self.name)
+            threading.Thread(target=self._beat, name="heart", daemon=True).start()
             self._run(self._lifeline)
             status = 0
-        except BaseException:  # noqa: BLE001  # whatever it is, it must not come to the master's code above
-            traceback.print_exc()
-            sys.stderr.flush()
+        except BaseException:  # whatever it is, it must not come to the master's code above
+            LOG.critical("daemon %s has met something unforeseen, and ends", self.name, exc_info=True)
         finally:
+            watch.here.flush()
             os._exit(status)  # the master's own clean-up is not for this process to run
+
+    def _beat(self) -> NoReturn:
+        while True:
+            self._moved[:] = MOMENT.pack(self.at_work_since())
+            time.sleep(BEAT_S)
 
 
 def daemons_of(mode: object) -> tuple[Daemon, ...]:

@@ -102,12 +102,18 @@ def made(settings: Settings) -> EngineStore:
     try:
         return engine.make(settings)
     except ModuleNotFoundError as error:
-        raise Refused(
-            f"{shown(settings.url)} needs the package {error.name}, which is not installed: "
-            f"pip install '.[{engine.extra}]' where its source is"
-        ) from error
+        raise lacking(settings.url, error) from error
+
+
+def lacking(url: str, error: ModuleNotFoundError) -> Refused:
+    """Return what to raise when the client for an address is not installed."""
+    extra = ENGINES[scheme_of(url)].extra
+    return Refused(
+        f"{shown(url)} needs the package {error.name}, which is not installed: "
+        f"pip install '.[{extra}]' where its source is"
+    )
 
 
 def shown(url: str) -> str:
     """Return an address without the password in it."""
-    return re.sub(r"([?&][a-z]*password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", url))
+    return re.sub(r"([?&][a-z]*password=)[^&]*", r"\1***", re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url))

@@ -16,9 +16,13 @@ CHUNK_LINE_BYTES_MAX = 256
 CHUNKS_BYTES_FACTOR = 8
 """A body in chunks may take so many times the bytes that are allowed without."""
 FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding|expect):[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)", re.IGNORECASE)
+PLAIN = re.compile(rb"(?!HEAD )[A-Z]{1,10} [!-~]+ HTTP/1\.1\r\n(?:[A-Za-z0-9-]+:[ -~]*\r\n)*\r\n")
+"""A head in which nothing can be read in two ways, but for what its fields say. The reply to HEAD ends with its
+headers, so whoever asked so would take the rest of a refusal for the next reply."""
+FIELDS = re.compile(rb"\n(content-length|transfer-encoding|connection): *([^\r]*?) *\r", re.IGNORECASE)
 SIZE = re.compile(rb"[0-9a-f]{1,8}(?=[ \t]*(;|$))", re.IGNORECASE)
 DIGITS_MAX = 12
-LENGTH, CODING, EXPECT = b"content-length", b"transfer-encoding", b"expect"
+LENGTH, CODING, EXPECT, CONNECTION = b"content-length", b"transfer-encoding", b"expect", b"connection"
 
 
 class Endless(Exception):
@@ -27,6 +31,23 @@ class Endless(Exception):
 
 class TooLarge(Exception):
     """The body is larger than is allowed."""
+
+
+def plain(request: bytes) -> bool:
+    """Tell whether anybody would find the same end of this request, and its client wants to keep the connection.
+
+    Then more can be read from it though nobody has parsed the request; else a part of it might pass for the next one.
+    """
+    head = PLAIN.match(request)
+    if head is None:
+        return False
+    lengths = 0
+    for name, value in FIELDS.findall(head[0]):
+        if name.lower() == LENGTH and value.isdigit():
+            lengths += 1
+        elif name.lower() != CONNECTION or value.lower() != b"keep-alive":
+            return False
+    return lengths <= 1
 
 
 class Arriving:

@@ -8,8 +8,10 @@ is woken for one reply, costs more than deciding and writing the order (docs/per
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, TypeVar
 
+from service import watch
 from service.mode import Busy
 
 if TYPE_CHECKING:
@@ -59,21 +61,25 @@ def awaited(begin: Callable[[T, Answer], Leave], asked: T, wait_s: float) -> Rep
 
     Raises ``Busy`` after ``wait_s`` seconds in the queue. Who can no longer leave waits on: the outcome will be there.
     """
-    told = _Told()
-    leave = begin(asked, told)
-    if not told.within(max(wait_s, HAND_OVER_S)):
-        if leave():
-            raise Busy(wait_s)
-        told.within(-1)
-    if isinstance(told.outcome, Exception):
-        raise told.outcome
+    told, began = _Told(), time.monotonic()
+    try:
+        leave = begin(asked, told)
+        if not told.within(max(wait_s, HAND_OVER_S)):
+            if leave():
+                raise Busy(wait_s)  # noqa: TRY301  # as the one that may be told
+            told.within(-1)
+        if isinstance(told.outcome, Exception):
+            raise told.outcome
+    except Busy:
+        watch.here.in_vain(time.monotonic() - began)
+        raise
     return told.outcome
 
 
 class Later:
     """The body of a response that is made when the outcome is there. Iterate over it only then."""
 
-    __slots__ = ("_begin", "_leave", "_outcome", "_respond", "_wait_s")
+    __slots__ = ("_began", "_begin", "_leave", "_outcome", "_respond", "_wait_s")
 
     def __init__(
         self,
@@ -95,9 +101,10 @@ class Later:
         """
 
         def answer(outcome: Reply | Exception) -> None:
-            self._outcome = outcome
+            self._end(outcome)
             ready()
 
+        self._began = time.monotonic()
         try:
             self._leave = self._begin(answer)
         except Exception as error:  # noqa: BLE001  # it is an outcome too
@@ -111,8 +118,13 @@ class Later:
         """
         if not self._leave():
             return False
-        self._outcome = Busy(self._wait_s)
+        self._end(Busy(self._wait_s))
         return True
+
+    def _end(self, outcome: Reply | Exception) -> None:
+        self._outcome = outcome
+        if isinstance(outcome, Busy):
+            watch.here.in_vain(time.monotonic() - self._began)
 
     def __iter__(self) -> Iterator[bytes]:
         """Make the response."""

@@ -11,6 +11,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from service import watch
 from service.later import too_late
 from service.mode import Busy
 from service.turns import Turns
@@ -51,11 +52,13 @@ class Line(Generic[T]):
     def __init__(self, path: Path) -> None:
         self._turns = Turns(path)
         self._arriving = threading.Lock()
-        self._standing: queue.SimpleQueue[_Standing[T]] = queue.SimpleQueue()
+        self._standing: queue.Queue[_Standing[T]] = queue.Queue()
         self._thread: threading.Thread | None = None
+        watch.here.queue(self._length)
 
     def begin(self, work: Callable[[], T], answer: Callable[[T | Exception], None]) -> Leave:
         """Stand in line, or do ``work`` here if nobody is before. Raises ``Busy`` when too many stand there."""
+        work = watch.timed_work(work)
         with self._arriving:  # else two might stand here in another order than that of their numbers
             place = self._turns.take()
             first = place.first()
@@ -70,6 +73,11 @@ class Line(Generic[T]):
             place.leave()
         answer(outcome)
         return too_late
+
+    def _length(self) -> int:
+        """Return how many wait. Those that have left stand in the queue until the thread has come to them."""
+        with self._standing.mutex:
+            return sum(not standing.claimed.locked() for standing in self._standing.queue)
 
     def _stand(self, standing: _Standing[T]) -> None:
         if self._thread is None:

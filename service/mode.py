@@ -120,7 +120,18 @@ class Conflict(Exception):
         super().__init__(f"{why}, so the order was not placed")
 
 
-class NotWritten(Exception):
+class _Failed(Exception):
+    """What a store could not do. ``str`` says what became of the order, and buyers may read it.
+
+    ``why`` is for who runs the service: what an engine or its client said, which may name addresses and accounts.
+    """
+
+    def __init__(self, what: str, why: object = "") -> None:
+        super().__init__(what)
+        self.why = str(why).strip().partition("\n")[0]
+
+
+class NotWritten(_Failed):
     """The store could not take the change and took back what it had begun. Certainly nothing was done."""
 
 
@@ -128,5 +139,11 @@ class Damaged(Exception):
     """What was read is not what was written: half a file, a wrong checksum, a version out of order."""
 
 
-class Unknown(Exception):
+class Unknown(_Failed):
     """Nobody can say whether the order was done: whoever had it in hand died, or stood still."""
+
+
+def told(error: Exception) -> str:
+    """Return all that is known of an error, for a log: what happened, and why."""
+    why = error.why if isinstance(error, _Failed) else ""
+    return f"{error} ({why})" if why else str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import flask
@@ -12,15 +13,33 @@ from service import replies, wire
 from service.answers import sent
 from service.commands import Resize, Sweep
 from service.counter import DEFAULT_EVENT, body_of, query
-from service.mode import Busy, Damaged, NotWritten
 from service.outcomes import NoSuchEvent
 from service.problems import Problem, Response, no_such_event
+from service.readiness import Readiness
 from service.values import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from service.counter import Run
     from service.mode import Mode
     from service.settings import Settings
+
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def uncounted() -> bytes:
+    """Be what there is to read where nobody counts. Raises ``Problem``."""
+    raise Problem(404, "not-found", "nothing is counted here: start the service with TURNSTILE_METRICS=true")
+
+
+def add_metrics(app: flask.Flask, exposed: Callable[[], bytes]) -> None:
+    """Add the route for Prometheus."""
+
+    @app.get("/metrics")
+    def metrics() -> flask.Response:
+        return flask.Response(exposed(), content_type=METRICS_TYPE)
 
 
 def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep_token: str) -> None:
@@ -34,13 +53,11 @@ def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep
     def healthz() -> flask.Response:
         return sent(Response(HTTPStatus.OK, {"status": "alive"}))
 
+    readiness = Readiness(mode, DEFAULT_EVENT, disk_of(settings), settings.disk_floor_bytes, engine=bool(settings.url))
+
     @app.get("/readyz")
     def readyz() -> flask.Response:
-        try:
-            mode.store.look(DEFAULT_EVENT)
-        except (Damaged, OSError, NotWritten, Busy) as error:  # the last two are what engines raise
-            raise Problem(503, "not-ready", f"the ticket store cannot be read: {error}") from error
-        return sent(Response(HTTPStatus.OK, {"status": "ready"}))
+        return sent(Response(HTTPStatus.OK, {"status": "ready", "checks": readiness.checks()}))
 
     @app.get("/events/<event>/journal")
     def journal(event: str) -> flask.Response:
@@ -55,6 +72,14 @@ def add_office(app: flask.Flask, mode: Mode, settings: Settings, run: Run, sweep
     def sweep(event: str) -> flask.Response:
         _require_token(settings.admin_token, sweep_token)
         return run(Sweep(event))
+
+
+def disk_of(settings: Settings) -> Path | None:
+    """Return the directory where tickets are kept; ``None`` where another program looks after them."""
+    if not settings.url:
+        return settings.data
+    kind, _, path = settings.url.partition(":///")
+    return Path(path).parent if kind == "sqlite" else None
 
 
 def add_events(app: flask.Flask, mode: Mode, settings: Settings, run: Run) -> None:

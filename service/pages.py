@@ -24,15 +24,16 @@ POLICY = {
     "script-src": "'self'",
     "style-src": "'self'",
     "connect-src": "'self'",
-    "img-src": "'self' data:",
+    "img-src": "'self'",
     "base-uri": "'none'",
     "form-action": "'none'",
     "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
 }
 HEADERS = {
     "Content-Security-Policy": "; ".join(f"{name} {allowed}" for name, allowed in POLICY.items()),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     # A browser keeps them and asks each time whether they are still good: scripts of two releases never meet.
     "Cache-Control": "no-cache",
 }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from service.schema import ProblemBody
 
-SHOWN_CHARACTERS_MAX = 40
+SHOWN_CHARACTERS_MAX = 48
 RETRY_AFTER_S = 1
 TYPE = "urn:turnstile:problem:"
 """What a problem's type begins with; its slug follows."""

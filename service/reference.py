@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from importlib import metadata, resources
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup, escape
 
+from service import __version__
 from service.api.operation import PROBLEM
 from service.pages import kept
 from service.problems import TITLES, TYPE
@@ -51,7 +52,7 @@ def made(*, harness: bool) -> tuple[bytes, bytes]:
     # Not with the service: a quarter of a second and 25 MB in each worker, for what a worker is seldom asked for.
     from service.api.openapi import document  # noqa: PLC0415  # as said above
 
-    said = document(metadata.version("turnstile"), harness=harness)
+    said = document(__version__, harness=harness)
     return f"{json.dumps(said, separators=(',', ':'))}\n".encode(), page(said).encode()
 
 

@@ -18,7 +18,7 @@ EventName = Annotated[
     str,
     Field(pattern=f"^{EVENT_NAME.pattern}$", description="1 to 64 of a-z, 0-9 and `-`, of which `-` is not the first"),
 ]
-OrderId = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="an order's identifier")]
+OrderId = Annotated[str, Field(pattern="^[0-9a-f]{32}([0-9a-f]{8})?$", description="an order's identifier")]
 Ticket = Annotated[int, Field(ge=1, description="a ticket is a number from 1 to the capacity")]
 Tickets = Annotated[tuple[Ticket, ...], Field(description="the numbers of the tickets")]
 Run = Annotated[tuple[Ticket, ...], Field(min_length=2, max_length=2, description="the first and the last of a run")]
@@ -109,9 +109,12 @@ class AliveBody(TypedDict):
 
 @with_config(CLOSED)
 class ReadyBody(TypedDict):
-    """That the ticket store can be read."""
+    """That this worker can sell, and what was looked at."""
 
     status: Literal["ready"]
+    checks: Annotated[
+        dict[Literal["store", "engine", "lock", "disk"], str], Field(description="what was found, in a few words")
+    ]
 
 
 @with_config(CLOSED)

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, ValidationError
+
+from service import words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "TURNSTILE_"
-PORT_MAX = 65_535
 SECRET = {"admin_token", "url"}
-"""Settings that are, or have in them, what must not stand in a log."""
+"""Settings that are, or have in them, what must not stand in a log. For each, another one may name a file with it."""
+SECRET_BYTES_MAX = 4096
+PASSWORD = re.compile(r"://[^@]*:[^@]*@|password=")
+"""What an address has a password in."""
 
 
 class WrongSetting(Exception):
@@ -28,31 +32,6 @@ class WrongSetting(Exception):
 def wrong(name: str, value: str, expected: str) -> WrongSetting:
     """Return the error for the setting ``name``, which is ``value`` where something else was expected."""
     return WrongSetting(f"--{name.replace('_', '-')} ({PREFIX}{name.upper()}) is {value!r}: expected {expected}")
-
-
-def _address(text: str) -> str:
-    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", text)
-    if not match or int(match[2]) > PORT_MAX:
-        raise ValueError
-    return text
-
-
-def _digits(value: object) -> object:
-    if isinstance(value, str) and not re.fullmatch("[0-9]+", value):  # not 4.0, 1_0 or ٣, which Python would take
-        raise ValueError
-    return value
-
-
-def _word(value: object) -> object:
-    if isinstance(value, str) and value not in {"true", "false"}:
-        raise ValueError
-    return value
-
-
-def _place(text: object) -> object:
-    if not str(text).strip():
-        raise ValueError
-    return text
 
 
 class Settings(BaseModel):
@@ -71,23 +50,24 @@ class Settings(BaseModel):
         str,
         Field(
             pattern=r"^(?:[a-z]+://.*)?$",
+            repr=False,
             title="the engine that keeps the tickets, for several machines; none: files in the directory of --data",
             description="an address such as sqlite:///tickets.db or postgresql://user:password@host/name",
         ),
     ] = ""
     workers: Annotated[
         int,
-        BeforeValidator(_digits),
+        BeforeValidator(words.digits),
         Field(ge=1, le=64, title="worker processes", description="a whole number from 1 to 64"),
     ] = 4
     threads: Annotated[
         int,
-        BeforeValidator(_digits),
+        BeforeValidator(words.digits),
         Field(ge=1, le=256, title="threads in each worker", description="a whole number from 1 to 256"),
     ] = 8
     waiting_max: Annotated[
         int,
-        BeforeValidator(_digits),
+        BeforeValidator(words.digits),
         Field(
             ge=0,
             le=100_000,
@@ -97,7 +77,7 @@ class Settings(BaseModel):
     ] = 512
     data: Annotated[
         Path,
-        BeforeValidator(_place),
+        BeforeValidator(words.place),
         Field(
             title="where files keep the tickets; with an engine, where new events are found",
             description="a directory, which is made if it is not there",
@@ -105,7 +85,7 @@ class Settings(BaseModel):
     ] = Path("data")
     bind: Annotated[
         str,
-        AfterValidator(_address),
+        AfterValidator(words.address),
         Field(title="where to listen", description="HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8000"),
     ] = "127.0.0.1:8000"
     wait_s: Annotated[
@@ -121,11 +101,29 @@ class Settings(BaseModel):
             description="a number from 0 to 60",
         ),
     ] = 0.0
+    hang_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            title="seconds that a worker may stand still beyond all its waits, before another one takes its place",
+            description="a number from 10 to 3600, or 0 for as long as it likes",
+        ),
+        AfterValidator(words.hang),
+    ] = 30.0
     verify: Annotated[
         bool,
-        BeforeValidator(_word),
+        BeforeValidator(words.word),
         Field(
             title="read all journals from the first line to the last before selling",
+            description="true or false",
+        ),
+    ] = False
+    shared: Annotated[
+        bool,
+        BeforeValidator(words.word),
+        Field(
+            title="let other services of the same mode, on this machine, sell from the directory too",
             description="true or false",
         ),
     ] = False
@@ -133,17 +131,61 @@ class Settings(BaseModel):
         str,
         Field(
             pattern=r"^(?:[!-~]{16,256})?$",
+            repr=False,
             title="what an administrator must show; none: nobody is one",
             description="16 to 256 printable ASCII characters without spaces",
         ),
     ] = ""
+    admin_token_file: Annotated[
+        str,
+        Field(title="a file with the admin token, where it is no setting", description="a file that can be read"),
+    ] = ""
+    url_file: Annotated[
+        str,
+        Field(
+            title="a file with the address of the engine, for one that has a password in it",
+            description="a file that can be read",
+        ),
+    ] = ""
+    log: Annotated[Literal["text", "json"], Field(title="for whom the log is written", description="text or json")] = (
+        "text"
+    )
+    log_level: Annotated[
+        Literal["debug", "info", "warning"],
+        Field(
+            title="what is logged: also each request from info on, also each decision from debug on",
+            description="debug, info or warning",
+        ),
+    ] = "warning"
+    tracing: Annotated[
+        Literal["", "otlp"],
+        Field(
+            title="where a span of each request is sent, as the variables OTEL_... say; needs the extra tracing",
+            description="otlp, or none",
+        ),
+    ] = ""
+    metrics: Annotated[
+        bool,
+        BeforeValidator(words.word),
+        Field(title="count what happens, for GET /metrics", description="true or false"),
+    ] = True
+    disk_floor_bytes: Annotated[
+        int,
+        BeforeValidator(words.digits),
+        Field(
+            ge=0,
+            le=2**50,
+            title="where less than this is free, the service sells, but is not ready",
+            description="a whole number of bytes",
+        ),
+    ] = 16 << 20
     trace: Annotated[
         DirectoryPath | None,
         Field(title="write a trace of every order to this folder, for a load test", description="a directory there is"),
     ] = None
     harness: Annotated[
         bool,
-        BeforeValidator(_word),
+        BeforeValidator(words.word),
         Field(
             title="name the worker in every reply and answer POST /noop, for a load test",
             description="true or false",
@@ -159,9 +201,41 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
             known = ", ".join(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
             raise WrongSetting(f"{PREFIX}{name} is no setting: there are {known}")
     given = {name.lower(): value for name, value in ours.items()} | dict(flags)
+    for name in sorted(SECRET):
+        _fetch(name, given)
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         shown = "(not shown)" if name in SECRET else given[name]
         raise wrong(name, shown, str(Settings.model_fields[name].description)) from None
+
+
+def seen_by_all(flags: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each flag in which a secret is: ``ps`` shows everybody on the machine the command line."""
+    shown = [name for name in sorted(SECRET) if flags.get(name) and (name != "url" or PASSWORD.search(flags[name]))]
+    return [
+        f"everybody on this machine can read --{name.replace('_', '-')} in the list of processes: "
+        f"use {PREFIX}{name.upper()}, or {PREFIX}{name.upper()}_FILE"
+        for name in shown
+    ]
+
+
+def _fetch(name: str, given: dict[str, str]) -> None:
+    """Take a secret from the file that is named for it. Raises ``WrongSetting``."""
+    file = f"{name}_file"
+    place = given.pop(file, "")
+    if not place:
+        return
+    flag, other = (f"--{each.replace('_', '-')} ({PREFIX}{each.upper()})" for each in (file, name))
+    if given.get(name):
+        raise WrongSetting(f"{flag} and {other} are both there: leave one of them out")
+    try:
+        with Path(place).open("rb") as secret:
+            text = secret.read(SECRET_BYTES_MAX).decode()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise WrongSetting(f"{flag} is {place!r}: expected a file that can be read ({why})") from None
+    given[name] = text.removesuffix("\n").removesuffix("\r")
+    if not given[name]:
+        raise WrongSetting(f"{flag} is {place!r}, which is empty: expected {Settings.model_fields[name].description}")

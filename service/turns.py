@@ -29,8 +29,17 @@ COUNTER_BYTES = 8
 FIRST = 1 << 10
 """The byte of number 0: far enough behind the counter that the two never touch."""
 WAITERS_MAX = 4096
-ROOM = threading.Semaphore(min(WAITERS_MAX, max(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4, 1)))
-"""For all places of this process in all queues: each holds a file open, and they are a quarter of what it may open."""
+
+
+def room() -> threading.Semaphore:
+    """Return room for places: each holds a file open, and they are a quarter of what a process may open now."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return threading.Semaphore(WAITERS_MAX if files == resource.RLIM_INFINITY else min(WAITERS_MAX, max(files // 4, 1)))
+
+
+ROOM = room()
+"""For all places of this process in all queues. The service may open more files than it was started with, and makes it
+anew then (``gunicorn_conf.py``)."""
 
 
 class Place:

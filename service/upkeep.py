@@ -14,7 +14,7 @@ from service.stores.replay import Refused
 DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command()
+@click.command(short_help="Say what is wrong with the store in DIR, and change nothing.")
 @click.argument("directory", metavar="DIR", type=DIRECTORY)
 def verify(directory: Path) -> None:
     """Read all of the store in DIR, change nothing, and list what is wrong: exit 0 if nothing is, else 1.
@@ -35,7 +35,7 @@ def verify(directory: Path) -> None:
     sys.exit(bool(found.wrong))
 
 
-@click.command()
+@click.command(short_help="Make the documents in DIR again from their journals.")
 @click.argument("directory", metavar="DIR", type=DIRECTORY)
 def repair(directory: Path) -> None:
     """Make the documents in DIR again from their journals, which must be whole; not while a service runs there."""

@@ -71,9 +71,9 @@ class TicketMap:
 
 
 def order_id(event: str, chance: str) -> str:
-    """Return the identifier of a new order: where it belongs, and then ``chance``, 24 hexadecimal digits.
+    """Return the identifier of a new order: where it belongs, and then ``chance``, 32 hexadecimal digits.
 
-    96 random bits: whoever knows an order may see it, and nobody guesses one.
+    128 random bits: whoever knows an order may see and cancel it, and nobody guesses one. (Older orders have 96.)
     """
     return place_of(event) + chance
 

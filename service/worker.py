@@ -9,7 +9,6 @@ threads instead of two for each.
 from __future__ import annotations
 
 import signal
-import socket
 import threading
 import time
 from collections import deque
@@ -17,8 +16,10 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from service.access import REQUEST, request_id
 from service.admission import MALFORMED, refusal
-from service.arrivals import Arrivals
+from service.guarding import guarding
+from service.hanging import Hanging
 from service.later import LATER, Later
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from gunicorn.http.wsgi import Response
     from gunicorn.workers.gthread import TConn
 
-ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+ENDING = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 """Signals that end a worker."""
 _LATER = object()
 """In place of "keep the connection" or not: somebody else has it."""
@@ -37,20 +38,22 @@ _LATER = object()
 class _Deferred(Exception):
     """The way out of gunicorn's ``handle_request``, which would send the reply now."""
 
-    def __init__(self, body: Later, response: Response) -> None:
+    def __init__(self, body: Later, response: Response, environ: dict[str, Any]) -> None:
         self.body = body
         self.response = response
+        self.environ = environ
 
 
 class _Waiting:
     """A reply that is awaited, and where it goes."""
 
-    __slots__ = ("begun_in", "body", "conn", "deadline", "ready", "response")
+    __slots__ = ("begun_in", "body", "conn", "deadline", "environ", "ready", "response")
 
-    def __init__(self, conn: TConn, response: Response, body: Later) -> None:
+    def __init__(self, conn: TConn, deferred: _Deferred) -> None:
         self.conn = conn
-        self.response = response
-        self.body: Later | None = body
+        self.response = deferred.response
+        self.environ = deferred.environ
+        self.body: Later | None = deferred.body
         self.begun_in = threading.get_ident()
         self.ready = False
         self.deadline = 0.0
@@ -71,7 +74,7 @@ class _Collected(bytearray):
     sendall = bytearray.extend
 
 
-class Worker(Arrivals):
+class Worker(Hanging):
     """A gthread worker that knows ``Later``."""
 
     wsgi: Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]
@@ -91,10 +94,22 @@ class Worker(Arrivals):
         application = self.wsgi
 
         def asked(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+            response: Response = start_response.__self__  # type: ignore[attr-defined]  # a method of it
+
+            def start(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> object:
+                response.headers.extend(guarding(headers))  # ours are well-formed, and need not be looked through
+                return start_response(status, headers, exc_info)
+
+            environ[REQUEST] = name = request_id(environ)
+            response.headers.append(("X-Request-Id", name))
             environ[LATER] = True
-            body = application(environ, start_response)
+            self._pending.begin(here := threading.get_ident())
+            try:
+                body = application(environ, start)
+            finally:
+                self._pending.over(here)
             if isinstance(body, Later):
-                raise _Deferred(body, start_response.__self__)  # type: ignore[attr-defined]  # a method of the response
+                raise _Deferred(body, response, environ)
             return body
 
         self.wsgi = asked
@@ -107,12 +122,14 @@ class Worker(Arrivals):
         except _Deferred as deferred:
             if not super()._keepalive_after(conn, True):  # noqa: FBT003  # as gunicorn has it
                 deferred.response.force_close()
-            return self._begun(_Waiting(conn, deferred.response, deferred.body), deferred.body)
+            return self._begun(_Waiting(conn, deferred), deferred.body)
 
     def _begun(self, waiting: _Waiting, body: Later) -> object:
+        self._pending.begin(waiting)
         patience_s = body.begin(partial(self._answered, waiting))
         if waiting.ready:
-            waiting.conn.sock.sendall(waiting.rendered())
+            self._closes_if_it_ends(waiting.response)
+            waiting.conn.sock.sendall(self._rendered(waiting))
             return not waiting.response.should_close()
         waiting.deadline = time.monotonic() + patience_s
         self._awaited.append(waiting)
@@ -120,12 +137,22 @@ class Worker(Arrivals):
             self.method_queue.defer(_nothing)  # else the main thread might sleep past this deadline
         return _LATER
 
+    def _closes_if_it_ends(self, response: Response) -> None:
+        if not self.alive:
+            response.force_close()
+
     def _keepalive_after(self, conn: TConn, keepalive: object) -> object:
         return keepalive if keepalive is _LATER else super()._keepalive_after(conn, keepalive)
+
+    def _rendered(self, waiting: _Waiting) -> bytes:
+        reply = waiting.rendered()
+        self.log.access(waiting.response, waiting.response.req, waiting.environ, None)
+        return reply
 
     # In whatever thread has the outcome.
 
     def _answered(self, waiting: _Waiting) -> None:
+        self._pending.over(waiting)
         if waiting.begun_in == threading.get_ident():
             waiting.ready = True  # ``begin`` is about to return there
             return
@@ -147,6 +174,7 @@ class Worker(Arrivals):
         while self._awaited and (self._awaited[0].body is None or self._awaited[0].deadline <= time.monotonic()):
             waiting = self._awaited.popleft()
             if waiting.body and self._leaves(waiting.body):
+                self._pending.over(waiting)
                 self._send(waiting)
 
     def _leaves(self, body: Later) -> bool:
@@ -165,38 +193,21 @@ class Worker(Arrivals):
         if waiting.body is None:
             return  # it has been sent
         conn, response = waiting.conn, waiting.response
+        self._closes_if_it_ends(response)
         try:
-            reply = waiting.rendered()
+            reply = self._rendered(waiting)
         except Exception:  # nothing that is the matter with one reply may end the thread of all
             self.log.exception("a reply could not be made")
             response.force_close()
             reply = refusal(MALFORMED[500])
         waiting.body = waiting.conn = waiting.response = None
-        keep = not response.should_close()
+        over: Future[object] = Future()
         try:
-            sent = _taken(conn.sock, reply)
-        except OSError:  # the client has gone
-            keep, sent = False, len(reply)
-        if sent == len(reply):
-            over: Future[object] = Future()
-            over.set_result(keep)
-            self.finish_request(conn, over)
-        else:  # a client that reads slowly may keep a thread of the pool waiting
-            rest = self.tpool.submit(_send_rest, conn.sock, reply[sent:], keep)
-            rest.add_done_callback(partial(self._handled, conn))
-
-
-def _taken(sock: socket.socket, reply: bytes) -> int:
-    """Send what there is room for now, and return how many bytes that was."""
-    try:
-        return sock.send(reply, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return 0
-
-
-def _send_rest(sock: socket.socket, rest: bytes, keep: bool) -> bool:  # noqa: FBT001  # passed through a pool
-    sock.sendall(rest)
-    return keep
+            conn.sock.sendall(reply)
+            over.set_result(not response.should_close())
+        except OSError as error:  # the client has gone
+            over.set_exception(error)
+        self.finish_request(conn, over)
 
 
 def _nothing() -> None:

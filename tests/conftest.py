@@ -41,7 +41,7 @@ BROWSER_ARGS += ["--disable-component-update", "--disable-sync"]
 def counter(tmp_path: Path) -> Iterator[Counter]:
     """A counter with ten tickets, in the article's own form."""
     directory = tmp_path / "data"
-    directory.mkdir()
+    directory.mkdir(mode=0o700)
     (directory / "default.json").write_text('{"count": 10}')
     made = Counter(directory)
     yield made
@@ -65,7 +65,7 @@ def served(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
         def start(mode: str, tickets: int = 10, **flags: object) -> Service:
             folder = tmp_path / f"service-{next(number)}"
-            (folder / "data").mkdir(parents=True)
+            (folder / "data").mkdir(mode=0o700, parents=True)
             (folder / "data" / "default.json").write_text(f'{{"count": {tickets}}}')
             return stack.enter_context(serve.service(folder, {"mode": mode, "workers": 2, "threads": 4, **flags}))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BODY = b'{"quantity": 1}'
 HEAD = b"POST /buy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 BUY = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
+PROGRAMS = {"later", "hasty", "narrow"}
 CLIENTS = 20
 STILL = 50
 
@@ -36,7 +37,11 @@ class Client:
         if receive_bytes:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         self.socket.settimeout(PATIENCE_S)
-        self.socket.connect((host, int(port)))
+        try:
+            self.socket.connect((host, int(port)))
+        except OSError:
+            self.socket.close()
+            raise
         self._replies = self.socket.makefile("rb")
 
     def __enter__(self) -> Self:  # noqa: D105  # it says itself
@@ -72,8 +77,8 @@ def service(place: Path, mode: str = "group_commit", **flags: object) -> Iterato
     """One worker with one thread."""
     (place / "data").mkdir(exist_ok=True)
     (place / "data" / "default.json").write_text('{"count": 1000000}')
-    program = {"later": "tests.later_program", "hasty": "tests.hasty_program"}.get(mode, "service")
-    mode = "group_commit" if mode == "hasty" else mode
+    program = f"tests.{mode}_program" if mode in PROGRAMS else "service"
+    mode = "group_commit" if mode in {"hasty", "narrow"} else mode
     words = {"mode": mode, "workers": 1, "threads": 1, "wait_s": PATIENCE_S, **flags}
     with serve.service(place, words, program) as started:
         yield started

@@ -80,7 +80,7 @@ def crash(
             service.whole()
             wrong += _asked_again(service, crowd.rows, moments[-1])
         crowd.disperse()
-        return _judged(service, crowd.rows, moments, wrong)
+        return judge(service, crowd.rows, moments, wrong)
     finally:
         service.kill()
         crowd.disperse()
@@ -121,8 +121,8 @@ def _asked_again(service: Forked, rows: Sequence[Operation], moment: int) -> lis
     return wrong
 
 
-def _judged(service: Forked, rows: Sequence[Operation], moments: Sequence[int], wrong: list[str]) -> Judged:
-    """Hold every reply against the journal, the last look and each other; then let recovery judge the files."""
+def judge(service: Forked, rows: Sequence[Operation], moments: Sequence[int], wrong: list[str]) -> Judged:
+    """Hold every reply against the journal, the last look and each other; then let recovery judge the files, if any."""
     event = f"{service.url}/events/default"
     with transport.session() as session:
         headers = {"Authorization": f"Bearer {service.token}"}
@@ -134,7 +134,8 @@ def _judged(service: Forked, rows: Sequence[Operation], moments: Sequence[int], 
     checked = check(operations, history.load_journal(kept), Start(TICKETS, TICKETS), last)
     code = service.stop()
     service.gone()
-    os.close(recovery.prepare(service.data, "a test that looks whether the store is whole", verify=True).descriptor)
+    if service.on_files:
+        os.close(recovery.prepare(service.data, "a test that looks whether the store is whole", verify=True).descriptor)
     return Judged(
         operations,
         wrong + [f"it ended with {code}"] * (code != 0) + [finding.worst.sentence for finding in checked.findings],

@@ -10,10 +10,11 @@ import os
 from typing import TYPE_CHECKING
 
 from service import __main__ as program
-from service import catalogue
+from service import catalogue, trace
 from service.modes import lease
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
+from service.trace import Noting, NotingFenced
 
 if TYPE_CHECKING:
     from service.commands import Command
@@ -46,6 +47,14 @@ class Unfenced(Telling):
         super().write(page)
 
 
+class NotingTelling(Telling, NotingFenced):
+    """The right store, when it is noted who is let in."""
+
+
+class NotingUnfenced(Unfenced, Noting):
+    """The wrong one."""
+
+
 class LeaseUnfenced(lease.Lease):
     """The planted fault: a paused holder goes on as if nothing had happened."""
 
@@ -56,4 +65,5 @@ if __name__ == "__main__":
     lease.LEASE_S = LEASE_S
     catalogue.MODES[LeaseUnfenced.name] = LeaseUnfenced
     catalogue.STORES |= {lease.Lease.name: Fenced, LeaseUnfenced.name: Unfenced}
+    trace.NOTING |= {Fenced: NotingTelling, Unfenced: NotingUnfenced}
     program.main()

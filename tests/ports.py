@@ -14,6 +14,9 @@ SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
 PORTS = range(10_000, 20_000)
 """Those above are taken by load tests and servers that are run as programs."""
 
+SPARE = 16
+"""So many processes may end while they test. Each is followed by one with the next higher number."""
+
 
 def of_this_process() -> range:
     """Return the ports that this process may use: all, where no other runs tests."""
@@ -23,5 +26,6 @@ def of_this_process() -> range:
 
 def share(number: int, processes: int) -> range:
     """Return the ports of one of so many processes."""
-    each = len(PORTS) // processes
+    each = len(PORTS) // (processes + SPARE)
+    number %= processes + SPARE
     return PORTS[number * each : (number + 1) * each]

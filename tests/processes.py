@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from promises.apart import state
+
+__all__ = ["alive_in", "alive_of", "children_of", "comm", "connected", "holds", "listening", "state"]
+
 
 def alive_in(place: Path) -> list[str]:
     """Return the processes whose command line or working directory names ``place``, but for those that have ended."""
@@ -63,11 +67,4 @@ def comm(pid: int) -> str:
     """Return a process's name, as ``ps`` shows it; nothing, if there is no such process."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    return ""
-
-
-def state(pid: int) -> str:
-    """Return the letter of a process's state; nothing, if there is no such process."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return ""

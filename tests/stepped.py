@@ -94,6 +94,9 @@ class Queue(Generic[T]):
         step("looks into the queue", inner=self.inner)
         return not self._waiting
 
+    def qsize(self) -> int:  # for the metrics: nobody decides by it, so it is no step
+        return len(self._waiting)
+
     def get(self, timeout: float | None = None) -> T:  # noqa: ARG002  # nobody has nothing to do for that long here
         step("takes from the queue", lambda: bool(self._waiting), inner=self.inner)
         return self._waiting.popleft()

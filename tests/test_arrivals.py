@@ -6,15 +6,18 @@ import resource
 import select
 import signal
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
 
 from service.arrivals import Arrivals
+from service.outgoing import KEPT_BYTES_MAX, Outgoing
 from tests.connections import BODY, BUY, HEAD, Client, clients, held, look, service, settled
 from tests.waiting import PATIENCE_S, until
 
@@ -80,15 +83,18 @@ def test_one_too_many_is_told_so_at_the_door(tmp_path: Path) -> None:
                 each.send()
             sockets = [each.socket for each in crowd]
             until(lambda: len(select.select(sockets, [], [], 0)[0]) == len(crowd) - 3)
-            told = [each.reply() for each in crowd if each.socket in select.select(sockets, [], [], 0)[0]]
+            refused = [each for each in crowd if each.socket in select.select(sockets, [], [], 0)[0]]
+            told = [each.reply() for each in refused]
         assert len(told) == 7
         for status, headers, body in told:
-            assert (status, headers["Connection"], headers["Retry-After"]) == (503, "close", "1")
+            assert (status, headers["Connection"], headers["Retry-After"]) == (503, "keep-alive", "1")
             assert body["type"] == "urn:turnstile:problem:busy"
         until(lambda: look(started.url).get("version") == 3)
-        with Client(started.url) as client:
-            client.send()
-            assert client.reply()[2]["version"] == 4
+        assert settled(started.url) == 3
+        assert [each.reply()[0] for each in crowd if each not in refused] == [201] * 3
+        for each in refused:
+            each.send()
+            assert each.reply()[0] == 201
 
 
 def test_who_does_not_hang_up_stops_nobody(tmp_path: Path) -> None:
@@ -119,6 +125,22 @@ def test_what_is_no_request_is_a_problem_too(tmp_path: Path, request_bytes: byte
         assert (told, headers["Content-Type"], headers["Connection"]) == (status, "application/problem+json", "close")
         assert word in str(body["detail"])
         assert client.ended()
+
+
+def test_what_was_closed_while_a_reply_was_made_is_over() -> None:
+    """A connection on which a reply cannot be ended is closed by gunicorn: nothing more is waited for there."""
+    ours, theirs = socket.socketpair()
+    told: list[bool] = []
+    with theirs:
+        client = Outgoing(ours)
+        client.sendall(bytes(KEPT_BYTES_MAX))
+        client.close()
+    door = SimpleNamespace(leaves=lambda: None)
+    worker: Any = SimpleNamespace(_checked=set(), _inside=set(), door=door, _over=lambda _, keep: told.append(keep))
+    task: Future[object] = Future()
+    task.set_result(False)
+    Arrivals.finish_request(worker, Mock(sock=client), task)
+    assert told == [False]
 
 
 def test_ctrl_c_ends_a_worker_whatever_it_was_at() -> None:
@@ -213,6 +235,20 @@ def test_who_waits_too_long_for_a_thread_is_told_that_nothing_was_done(tmp_path:
         statuses = [each.reply()[0] for each in crowd]
         assert set(statuses) == {201, 503}
         assert look(started.url)["version"] == statuses.count(201)
+
+
+def test_who_waits_too_long_for_a_thread_is_told_while_there_is_none(tmp_path: Path) -> None:
+    """The only thread thinks for long: who waits behind hears that nothing was done before that one hears anything."""
+    with service(tmp_path, "no_lock", think_s=5, wait_s=0) as started, ExitStack() as stack:
+        first, second = clients(stack, started.url, 2)
+        first.send()
+        second.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert second.reply()[0] == 200  # so the first has come
+        second.send()
+        assert second.reply()[0] == 503
+        assert not select.select([first.socket], [], [], 0)[0]
+        assert first.reply()[0] == 201
+        assert look(started.url)["version"] == 1
 
 
 def test_a_worker_without_room_for_one_more_connection_goes_on(tmp_path: Path) -> None:

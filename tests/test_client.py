@@ -255,7 +255,8 @@ def test_a_retry_goes_over_a_new_connection(scripted: Callable[..., Scripted], m
 
 
 def test_a_client_asks_again_only_so_often(scripted: Callable[..., Scripted], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not at all where nothing would tell the service that it is the same wish."""
+    """And, while its patience lasts, some time later; not at all where nothing would tell that it is the same wish."""
+    monkeypatch.setattr(client, "ASKING_S", 0.0)
     server = scripted()
     rows = wished(server.url, monkeypatch, Wish("buy", "a", 1, keyed=True))
     assert [row.outcome for row in rows] == ["unknown"] * client.ATTEMPTS_MAX

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from service.values import Order
 
 FORK = multiprocessing.get_context("fork")
-ROUNDS = 200
+ROUNDS = 60
 WORKERS = 3
 LONGEST_S = 0.02
 CAPACITY = 1_000_000
@@ -61,7 +61,7 @@ def heard(pipe: Connection) -> list[Order]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", survivors)
 def test_killed_at_random_moments(counter: Counter, name: str) -> None:
-    """200 rounds, in half of them once somebody has sold: one worker, or a process beside them, is killed at a random
+    """60 rounds, in half of them once somebody has sold: one worker, or a process beside them, is killed at a random
     moment, all others after another, and the store is opened again. Recovery itself refuses a journal in which a
     version or a ticket comes twice.
     """

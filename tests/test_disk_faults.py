@@ -101,6 +101,20 @@ def test_who_comes_after_a_killed_writer_and_cannot_sync_its_line_decides_nothin
         assert len(written(counter.directory)["default"]) == 1
 
 
+def test_a_lease_that_cannot_be_signed_for_want_of_room_is_certainly_not_done(counter: Counter) -> None:
+    """Its file is the first thing that is written; with room again the next one sells."""
+    mode = counter.opened("lease")
+
+    def full(_descriptor: int, _text: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(NotWritten, match=r"the lease cannot be signed \(No space left on device\), so nothing"):
+            mode.execute(buying())
+    assert sell(mode).version == 1
+
+
 def killed(_: int) -> None:
     raise KeyboardInterrupt
 

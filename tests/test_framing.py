@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.framing import HEAD_BYTES_MAX, Arriving, Endless, TooLarge
+from service.framing import HEAD_BYTES_MAX, Arriving, Endless, TooLarge, plain
 from tests.connections import BODY, BUY, HEAD
 
 BODY_BYTES_MAX = 64
@@ -138,3 +138,38 @@ def test_other_expectations_are_for_the_parser_to_refuse() -> None:
         assert not arriving.continues
         arriving.seen += sent[-1:]
         assert arriving.next() == sent
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "is_plain"),
+    [
+        (BUY, True),
+        (LOOK, True),
+        (LOOK.replace(b"GET", b"HEAD"), False),
+        (BUY.replace(b"Host: x", b"Host: x\r\nConnection:Keep-Alive"), True),
+        (BUY.replace(b"Host: x", b"Host: x\r\nConnection: close"), False),
+        (BUY.replace(b"Host: x", b"Host: x\r\nConnection: keep-alive, close"), False),
+        (BUY.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (BUY.replace(b"Host: x", b"Host: x\r\nContent-Length: 15"), False),
+        (BUY.replace(b"Content-Length: ", b"Content-Length: +"), False),
+        (BUY.replace(b"Content-Length:", b"Content-Length :"), False),
+        (BUY.replace(b"Content-Length:", b" Content-Length:"), False),
+        (BUY.replace(b"Host: x", b"Host: x\nContent-Length: 3"), False),
+        (BUY.replace(b"Host: x", b"Host: x\x00"), False),
+        (CHUNKED, False),
+        (CHUNKED.replace(b"Transfer-Encoding: chunked", b"TRANSFER-ENCODING:\tchunked"), False),
+        (b"nonsense\r\n\r\n", False),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_not_plain(request_bytes: bytes, *, is_plain: bool) -> None:
+    """After a request that nobody has parsed, only a plain one's connection is read on."""
+    assert plain(request_bytes) is is_plain
+
+
+@given(st.lists(st.sampled_from([b"Content-Length: 15", b"transfer-encoding: x", b"Connection: x", b"X: y", b"bad"])))
+def test_a_plain_request_says_its_length_once_at_most(fields: list[bytes]) -> None:
+    """And nothing else of where it ends, in whatever order it comes."""
+    request = b"\r\n".join([b"POST /buy HTTP/1.1", *fields, b"", BODY])
+    assert plain(request) == (
+        set(fields) <= {b"Content-Length: 15", b"X: y"} and fields.count(b"Content-Length: 15") < 2
+    )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.api.openapi import OPERATIONS
-from tests.counter import ON_FILES
 from tests.waiting import PROGRAM_S
 
 if TYPE_CHECKING:
@@ -22,13 +21,15 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parent
 PROGRAM = Path(sys.executable).with_name("schemathesis")
+MODES = ("file_lock", "group_commit")
+"""Answers from the thread that asks, and from a queue."""
 EXAMPLES = 10
 """Most examples an operation, in each of its phases."""
 TICKETS = 150
 """Enough for some phases, and too few for all: what is sold out is asked for too."""
 
 
-@pytest.mark.parametrize("mode", ON_FILES)
+@pytest.mark.parametrize("mode", MODES)
 def test_schemathesis_finds_nothing(served: Callable[..., Service], tmp_path: Path, mode: str) -> None:
     """All its checks, in all its phases: examples, bounds and their breach, chance, and chains of calls."""
     service = served(mode, tickets=TICKETS)

@@ -318,7 +318,8 @@ def more_than(known: set[str], told: list[Path]) -> bool:
 
 def commands() -> str:
     """Return what docs/backup.md says is to be typed to copy."""
-    return (ROOT / "docs" / "backup.md").read_text().partition("```sh\n")[2].partition("```")[0]
+    page = (ROOT / "docs" / "backup.md").read_text()
+    return "".join(re.findall(r"^\$ ((?:cp|for) .*\n)", page, re.MULTILINE))
 
 
 def test_copies_that_are_made_while_it_sells_are_whole_and_have_what_was_acknowledged_before(

@@ -220,6 +220,7 @@ def whole(counter: Counter) -> Iterator[Path]:
         ("one in between is missing", "does not go on from where the journal before it ends"),
         ("a bit flipped", r"default\.0+\.jsonl, line 2"),
         ("the last line cut", r"default\.0+\.jsonl, line \d"),
+        ("the last line missing", r"\(default\.0+\.jsonl\): one of the two"),
     ],
 )
 def test_verifying_reads_the_closed_journals_too(counter: Counter, directory: Path, damage: str, sentence: str) -> None:
@@ -231,6 +232,8 @@ def test_verifying_reads_the_closed_journals_too(counter: Counter, directory: Pa
         second.unlink()
     elif damage == "a bit flipped":
         first.write_bytes(first.read_bytes().replace(b'"tickets":[1]', b'"tickets":[3]'))
+    elif damage == "the last line missing":
+        first.write_bytes(b"".join(first.read_bytes().splitlines(keepends=True)[:-1]))
     else:
         first.write_bytes(first.read_bytes()[:-9])
     counter.build("file_lock")

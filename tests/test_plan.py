@@ -19,7 +19,7 @@ def wished(shape: str, seed: int = 1, client: int = 0, count: int = MANY) -> lis
     return list(islice(plan.wishes(plan.make(shape, seed, 5.0), client), count))
 
 
-@pytest.mark.parametrize("shape", ["holds", "retries"])
+@pytest.mark.parametrize("shape", ["holds", "retries", "mixed"])
 def test_a_mixed_plan_is_a_function_of_shape_and_seed(shape: str) -> None:
     """All that is to become of an order too."""
     assert wished(shape) == wished(shape)
@@ -27,9 +27,10 @@ def test_a_mixed_plan_is_a_function_of_shape_and_seed(shape: str) -> None:
     assert wished(shape) != wished(shape, client=1)
 
 
-def test_the_names_of_a_plan_are_unique() -> None:
+@pytest.mark.parametrize("shape", ["holds", "retries", "mixed"])
+def test_the_names_of_a_plan_are_unique(shape: str) -> None:
     """By its name a call is known."""
-    names = [each.name for wish in wished("retries") for each in (wish, *wish.then)]
+    names = [each.name for wish in wished(shape) for each in (wish, *wish.then)]
     assert len(names) == len(set(names))
 
 
@@ -66,6 +67,32 @@ def test_replies_to_everything_are_lost_in_every_way() -> None:
     assert lost.keys() == {(kind, loss) for kind in ("buy", "hold", "confirm", "cancel") for loss in plan.LOSSES}
     assert 0.25 < sum(bool(each.losses) for each in calls) / len(calls) < 0.35
     assert all(wish.then for wish in wished("retries"))
+
+
+def test_a_mixed_scene_has_all_there_is_and_never_ends_in_nothing_but_sold_out() -> None:
+    """Whatever changes an event has a key, orders take all or what is left, and what is bought is given back."""
+    every = wished("mixed")
+    calls = [each for wish in every for each in (wish, *wish.then)]
+    assert {each.kind for each in calls} == {"buy", "hold", "confirm", "cancel", "look", "find"}
+    assert all(each.keyed == (each.kind not in {"look", "find"}) for each in calls)
+    assert {(each.kind, each.partial) for each in every if each.quantity} == {
+        ("buy", True), ("buy", False), ("hold", True), ("hold", False),
+    }  # fmt: skip
+    assert {each.quantity for each in every} == {0, 1, 2, 3, 4}
+    bought = [wish for wish in every if wish.kind == "buy" or any(each.kind == "confirm" for each in wish.then[:2])]
+    given_back = [wish for wish in bought if any(each.kind == "cancel" and each.lingers for each in wish.then)]
+    assert all(wish in given_back for wish in bought if wish.kind == "buy")
+    assert all(each.kind == "cancel" for each in calls if each.lingers)
+
+
+def test_at_high_tide_what_was_bought_is_kept_longer() -> None:
+    """Every other stretch of time, so that tickets run out, and come back."""
+    wish = Wish("buy", "a", then=(Wish("cancel", "a cancel", after_s=1.0, lingers=True), Wish("find", "b", after_s=1)))
+    for answered, kept in ((0, 1), (9, 1), (10, plan.TIDE), (19, plan.TIDE), (20, 1)):
+        agenda = Agenda(iter(()), 0, tide_s=10.0)
+        agenda.follow(wish, "o1", answered * 10**9)
+        moments = {each.kind: due for due, each in (agenda.take(0), agenda.take(0)) if each}  # type: ignore[misc]  # two there are
+        assert moments == {"find": (answered + 1) * 10**9, "cancel": (answered + kept) * 10**9}
 
 
 def test_what_is_due_goes_before_what_is_new() -> None:

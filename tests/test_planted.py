@@ -6,9 +6,8 @@ from collections import Counter
 
 import pytest
 
-from loadtest.findings import ANOMALIES
 from tests.counter_simulator import found, simulated
-from tests.planted import COMMAND, FAULTS, PAGE, Fault, page
+from tests.planted import COMMAND, FAULTS, OF_HISTORIES, PAGE, Fault, page
 from tests.ticket_server import Server
 
 RIGHT_SEEDS = 1_000
@@ -50,7 +49,7 @@ def test_a_planted_fault_is_caught(fault: Fault) -> None:
 
 def test_every_anomaly_is_planted() -> None:
     """There is none that no server shows."""
-    assert {anomaly for fault in FAULTS for anomaly in fault.anomalies} == set(ANOMALIES)
+    assert {anomaly for fault in FAULTS for anomaly in fault.anomalies} == set(OF_HISTORIES)
 
 
 def test_a_run_can_be_had_again() -> None:

@@ -199,7 +199,8 @@ def test_findings_of_several_slices_are_added_up() -> None:
     both = pooled({"one": Checked((finding(3),), 5, 1), "two": Checked((finding(9),), 6, 2)})
     (found,) = both.findings
     assert (found.times, found.first.slice, found.worst.slice, both.sold, both.left) == (4, "one", "two", 11, 3)
-    assert pooled({"one": Checked((), 5, 1), "two": Checked((), 5, None)}).left is None
+    for one_store in (False, True):
+        assert pooled({"one": Checked((), 5, 1), "two": Checked((), 5, None)}, one_store=one_store).left is None
 
 
 def test_a_collision_is_told_with_what_the_trace_knows() -> None:

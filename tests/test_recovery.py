@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,12 @@ import pytest
 
 from service.stores import recovery
 from service.stores.json_file import JsonFile
+from service.stores.repair import repaired
 from service.stores.replay import Refused
 from service.stores.sealed import seal, unseal
 from service.values import Event
 from tests.counter import Counter, buying, decide_now, look, sell
+from tests.failing_disk import FailingDisk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -189,6 +193,26 @@ def test_a_path_that_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(Refused, match=r"cannot be used \((File exists|Not a directory)"):
         recovery.prepare(tmp_path / "data", "a test")
+
+
+@pytest.mark.parametrize(
+    ("error", "todo"),
+    [
+        (errno.EROFS, "mount it so that it can be written to, or choose another directory"),
+        (errno.EACCES, f"let user {os.geteuid()} read and write there, or choose another directory"),
+        (errno.ENOSPC, "make room on the disk, or choose another directory"),
+        (errno.EIO, "look after the disk, or choose another directory"),
+    ],
+)
+def test_a_directory_that_cannot_be_used_is_refused_with_what_to_do(counter: Counter, error: int, todo: str) -> None:
+    """By a start and by a repair, in one sentence."""
+    counter.opened("file_lock")
+    counter.close()
+    for start in (lambda: recovery.prepare(counter.directory, "a test"), lambda: repaired(counter.directory)):
+        with pytest.MonkeyPatch.context() as patch:
+            FailingDisk(patch, 0, error)
+            with pytest.raises(Refused, match=rf"cannot be used \({os.strerror(error)}: .*\): {todo}$"):
+                start()
 
 
 def test_a_last_line_with_a_wrong_checksum_is_half_a_line_unless_it_was_acknowledged(counter: Counter) -> None:

@@ -28,6 +28,7 @@ from tests.ledger import Ledger
 from tests.processes import state
 from tests.proxy import proxied
 from tests.waiting import PATIENCE_S, until
+from tests.whys import because
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def test_a_reply_that_does_not_come_in_time_leaves_the_order_unknown(server: red
     until(in_time)  # by now it is connected, and knows the event
     server.pause()
     order = replace(buying(2), key=KEY)
-    with pytest.raises(Unknown, match="Timeout"):
+    with pytest.raises(Unknown, check=because("Timeout")):
         hasty.execute(order)
     server.resume()
     until(lambda: look(mode).version == 1)
@@ -176,7 +177,7 @@ def test_what_redis_refuses_is_certainly_not_done(server: redis.Redis, name: str
     inside, late = opened(server.port), opened(server.port, name)
     assert look(inside).version == 0  # by a connection that stays
     assert server.ask(command).startswith("+OK")
-    with pytest.raises(NotWritten, match=why):
+    with pytest.raises(NotWritten, check=because(why)):
         late.execute(buying(1))
     assert look(inside).version == 0
 
@@ -209,7 +210,7 @@ def test_what_is_refused_before_it_is_begun_is_told_from_what_failed_inside(
 
         threading.Thread(target=refuse).start()
         store = Keyspace(f"redis://127.0.0.1:{listener.getsockname()[1]}", 1.0)
-        with contextlib.closing(store), pytest.raises(outcome, match=said.partition(" ")[0]):
+        with contextlib.closing(store), pytest.raises(outcome, check=because(said.partition(" ")[0])):
             store.decide([buying(1)], NOW)
 
 

@@ -113,7 +113,7 @@ def test_pages_that_are_written_together_cannot_have_one_ticket() -> None:
     change: Any = second.changes[0]
     other: Any = replace(change, id=order_id(EVENT, "b" * 24))
     for change in (other, replace(other, status="cancelled")):
-        with pytest.raises(NotWritten, match="ticket 4 is not for order"):
+        with pytest.raises(NotWritten, match="ticket 4 is not for its order"):
             effect([first, replace(second, changes=(change,))])
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from loadtest.serve import Service
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -124,6 +124,13 @@ def test_an_unknown_flag_is_one_line() -> None:
         assert "(see python -m service --help)" in ended.stderr
 
 
+def test_a_mistake_after_a_command_points_to_the_help_of_that_command(tmp_path: Path) -> None:
+    """The service's own help has nothing of DIR."""
+    ended = run("verify", str(tmp_path / "nowhere"))
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert ended.stderr.endswith("(see python -m service verify --help)\n")
+
+
 def test_a_busy_port_is_one_line(tmp_path: Path) -> None:
     """At once, and before the data directory is touched; a mode that there is not comes first."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -158,7 +165,7 @@ def test_every_mode_sells_over_http(served: Callable[..., Service], http: reques
     assert http.get(f"{url}/tickets").json() == {"event": "default", "capacity": 10, "count": 6, "version": 1}
     assert http.get(f"{url}{sold.headers['Location']}").json() == sold.json()
     assert http.post(f"{url}/events/default/buy", json={"quantity": 7}).status_code == 409
-    assert http.get(f"{url}/readyz").json() == {"status": "ready"}
+    assert http.get(f"{url}/readyz").json()["status"] == "ready"
     assert http.get(f"{url}/healthz").json() == {"status": "alive"}
 
 

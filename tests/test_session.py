@@ -5,14 +5,18 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from loadtest import compare, serve
 from tests.processes import alive_in, connected
@@ -20,10 +24,10 @@ from tests.waiting import PROGRAM_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from loadtest.serve import Service
 
+EXAMPLE = Path(__file__).parent.parent / "examples" / "any_service" / "tickets.py"
 QUICK = ("--shape", "flash-sale", "--seconds", "1", "--workers", "2", "--clients", "8", "--processes", "2")
 
 
@@ -72,6 +76,13 @@ def test_rounds_are_paired_with_their_ceiling(rounds: tuple[Path, subprocess.Com
     assert (mode["ratio"]["pairs"], mode["ratio"]["low"]) == (2, None)
     assert [each["slice"] for each in mode["rounds"]] == ["round-1/file_lock", "round-2/file_lock"]
     assert "of the ceiling, over 2 rounds" in ended.stdout
+
+
+def test_progress_says_how_far_each_slice_came(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    """However short it was."""
+    _, ended = rounds
+    for name in ("file_lock (1/2)", "file_lock (2/2)", "ceiling (1/2)", "ceiling (2/2)"):
+        assert re.search(rf"^{re.escape(name)}: [1-9]\d* replies, 0 errors$", ended.stdout, re.MULTILINE)
 
 
 def test_a_run_says_what_it_ran_on_and_where_time_went(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -156,12 +167,13 @@ def test_a_service_that_is_careless_about_holds_and_retries_is_caught(tmp_path: 
 def test_two_runs_of_one_plan_against_one_service_do_not_share_their_keys(
     served: Callable[..., Service], tmp_path: Path
 ) -> None:
-    """The service remembers the keys of the first for a day."""
+    """The service remembers the keys of the first for a day. Neither do two rounds of one run, which ``diff`` needs."""
     service = served("group_commit", tickets=3000, threads=16)
-    for _ in range(2):
-        words = ("--shape", "retries", "--seconds", "1", "--processes", "2", "--token", service.token)
-        ended = loadtest(tmp_path, "run", service.url, *words)
+    for rounds in (1, 2):
+        words = ("--shape", "retries", "--seconds", "1", "--processes", "2", "--repeat", str(rounds))
+        ended = loadtest(tmp_path, "run", service.url, *words, "--token", service.token)
         assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert len(list((tmp_path / "runs" / "latest").glob("round-*"))) == rounds
 
 
 @pytest.mark.parametrize("words", [("run", "http://127.0.0.1:9"), ("run", "http://127.0.0.1:9", "--event", "x")])
@@ -169,7 +181,7 @@ def test_a_target_that_does_not_answer_could_not_be_told(tmp_path: Path, words: 
     """One sentence, exit 2, before anything is recorded."""
     ended = loadtest(tmp_path, *words)
     assert ended.returncode == 2
-    assert "the service at http://127.0.0.1:9 did not answer as expected" in " ".join(ended.stderr.split())
+    assert "nobody answers at http://127.0.0.1:9 ([Errno 111] Connection refused)" in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stdout + ended.stderr
     assert not (tmp_path / "runs").exists()
 
@@ -215,6 +227,17 @@ def test_what_a_service_refuses_is_told_before_anything_is_bought(
     assert ended.returncode == 2
     assert told in " ".join(ended.stderr.split())
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_replies_of_the_example_end_their_line() -> None:
+    """Else a terminal's next prompt stands behind them."""
+    port = serve.free_port()
+    with subprocess.Popen([sys.executable, str(EXAMPLE), str(port)]) as process, requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=Retry(connect=20, backoff_factor=0.1)))
+        try:
+            assert session.get(f"http://127.0.0.1:{port}/mode").text.endswith("}\n")
+        finally:
+            process.terminate()
 
 
 def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:

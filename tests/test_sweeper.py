@@ -14,6 +14,7 @@ import requests
 from service.stores import recovery
 from service.stores.document import Checkpoint, rendered
 from service.stores.json_file import JsonFile
+from service.stores.replay import Refused
 from service.sweeper import AGAIN_S, SWEEP_S, Sweeper
 from service.values import Event
 from tests.counter import ON_FILES
@@ -134,7 +135,16 @@ def test_it_ends_with_the_service_whatever_ends_that(
     service.process.send_signal(number)
     assert service.process.wait(PATIENCE_S) == (-number if number == signal.SIGKILL else 0)
     until(lambda: alive_of(service.process.pid) == [])
-    os.close(recovery.prepare(tmp_path / "service-1" / "data", "the next one").descriptor)
+    until(lambda: is_free(tmp_path / "service-1" / "data"))  # a daemon that was killed has ended when its threads have
+
+
+def is_free(data: Path) -> bool:
+    """Tell whether the next service can have the data, and let them go again."""
+    try:
+        recovery.prepare(data, "the next one").free()
+    except Refused:
+        return False
+    return True
 
 
 def test_the_sweeper_and_the_administrator_sweep_and_nobody_else(

@@ -197,7 +197,7 @@ def test_method_not_allowed_says_which_are(client: FlaskClient) -> None:
     """RFC 9110 asks for ``Allow``; people are told what they may have meant."""
     refused = client.delete("/tickets")
     assert refused.headers["Allow"] == "GET, HEAD, OPTIONS"
-    assert refused.get_json()["detail"] == "DELETE '/tickets' is not allowed: expected GET there"
+    assert refused.get_json()["detail"] == "DELETE /tickets is not allowed: expected GET there"
 
 
 def test_a_page_may_be_asked_for_with_any_query(client: FlaskClient) -> None:
@@ -258,7 +258,7 @@ def test_a_service_whose_engine_does_not_answer_is_not_ready(counter: Counter, e
         patch.setattr(mode.store, "look", Mock(side_effect=error))
         reply = create_app(mode, Settings()).test_client().get("/readyz")
     assert (reply.status_code, reply.get_json()["type"]) == (503, "urn:turnstile:problem:not-ready")
-    assert str(error) in reply.get_json()["detail"]
+    assert "engine: does not answer" in reply.get_json()["detail"]
 
 
 def test_the_mode_states_its_claim(client: FlaskClient) -> None:
@@ -285,9 +285,10 @@ def test_a_torn_document_is_an_unknown_outcome_and_not_ready(client: FlaskClient
         ("/event/default", "GET /events/{event} or PUT /events/{event}"),
         ("/orders/e35e00df/confrim", "POST /orders/{order}/confirm"),
         ("/nothing-like-it", "GET /tickets or POST /buy"),
+        ("/no%0Aline%20or%20%27word%27", "GET /tickets or POST /buy"),
     ],
 )
 def test_a_route_that_there_is_not_is_answered_with_one_like_it(client: FlaskClient, path: str, near: str) -> None:
     """As it stands in the documentation, with what may be asked there."""
     detail = client.get(path).get_json()["detail"]
-    assert detail == f"there is no route GET '{path}': expected one such as {near}"
+    assert detail == f"there is no route GET {path}: expected one such as {near}"

@@ -45,14 +45,22 @@ def test_the_sheet_keeps_exact_figures_and_shows_those_it_does_not_know() -> Non
     assert list(groups) == ["How long a request took", sheet.OTHER]
 
 
-def test_a_long_name_takes_two_lines_and_not_the_verdicts_place() -> None:
-    """In 80 columns the name and the verdict can both be read."""
+@pytest.mark.parametrize("mode", ["file_lock", "record_lock_alone", "postgres_serializable", "m" * 60])
+def test_no_mode_and_no_verdict_is_broken(mode: str) -> None:
+    """In 80 columns each row stands on one line, and what has no room in a table stands in the next."""
     console = Console(width=80, record=True)
-    long = replace(result("postgres_serializable", "hosts", "could not tell"), measured=measure([]))
-    console.print(report.table([long, result("single_writer", "hosts", "as claimed")], "run"))
+    sold = Checked((), 2384, 491_719)
+    shown = [(mode, "could not tell"), ("single_writer", "as claimed")]
+    results = [replace(result(name, "hosts", word), checked=sold, measured=measure([])) for name, word in shown]
+    for table in report.tables(results, "run", console):
+        console.print(table)
     told = console.export_text()
-    assert all(whole in told for whole in ("postgres_ ", "serializable ", "single_writer", "could not", "tell"))
-    assert "…" not in told
+    assert max(map(len, told.splitlines())) <= 80
+    assert re.search(rf"^ {mode} .*could not tell *$", told, re.MULTILINE)
+    heads = [head.split() for head in re.findall(r"^ mode (.*)", told, re.MULTILINE)]
+    assert told.count("single_writer ") == told.count(f"{mode} ") == len(heads)
+    words = [name.split()[-1] for name in (*report.COLUMNS[1:], *report.DETAILS[1:])]
+    assert sorted(itertools.chain(*heads)) == sorted(words)
 
 
 def test_the_summary_says_what_was_run_and_how_it_went() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from promises.apart import PATIENCE_S, until
 from service.turns import COUNTER_BYTES
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from service.producer import Producer
 
-PATIENCE_S = 20.0
+__all__ = ["PATIENCE_S", "PROGRAM_S", "taken", "until", "until_within", "waiting"]
 PROGRAM_S = 250.0
 """How long a program may take, beside three other tests: a load test alone takes half a minute."""
 
@@ -23,12 +24,12 @@ def taken(path: Path) -> int:
     return int.from_bytes(path.read_bytes()[:COUNTER_BYTES], "big") if path.exists() else 0
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Wait until it is true; fail when that takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
+def until_within(patience_s: float, true: Callable[[], bool]) -> None:
+    """Wait until it is true; fail when that takes longer than ``patience_s``."""
+    deadline = time.monotonic() + patience_s
     while not true():
         assert time.monotonic() < deadline
-        time.sleep(0.001)
+        time.sleep(0.01)
 
 
 def waiting(producer: Producer) -> tuple[int, int]:

@@ -81,9 +81,7 @@ class Process:
             _send(pid, signal.SIGKILL)
         self._process.wait()
         # A child that is still about to die has the shared memory, and PostgreSQL would not start beside it.
-        deadline = time.monotonic() + GONE_S
-        while any(map(_is_alive, doomed)) and time.monotonic() < deadline:
-            time.sleep(POLL_S)
+        wait_until_gone(doomed)
 
     def pause(self) -> None:
         """SIGSTOP it and its children."""
@@ -138,6 +136,13 @@ def family(parent: int) -> list[int]:
     for pid in found:
         found += children.get(pid, [])
     return found
+
+
+def wait_until_gone(doomed: Sequence[int]) -> None:
+    """Return when none of these processes is alive any more, or after ``GONE_S``."""
+    deadline = time.monotonic() + GONE_S
+    while any(map(_is_alive, doomed)) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
 
 
 def _is_alive(pid: int) -> bool:

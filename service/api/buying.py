@@ -29,7 +29,7 @@ TAGS = {
 
 EVENT_BODY = {"event": "default", "capacity": 100, "count": 97, "version": 1}
 ORDER_BODY = {
-    "order": "e35e00df7f0b4d6c9f7f9d1f6a1f8b52",
+    "order": "e35e00df7f0b4d6c9f7f9d1f6a1f8b526d0f3a9c",
     "event": "default",
     "status": "sold",
     "quantity": 3,

@@ -109,6 +109,8 @@ def _with_worker(made: dict[str, Any]) -> dict[str, Any]:
             if "$ref" not in answer:
                 header = {"description": "the process that answered", "schema": {"type": "string", "pattern": r"^\d+$"}}
                 answer.setdefault("headers", {})["Turnstile-Worker"] = header
+                header = {"description": "the machine or container it is in", "schema": {"type": "string"}}
+                answer["headers"]["Turnstile-Host"] = header
     return made
 
 

@@ -86,7 +86,10 @@ FILE = Parameter(
     "the file's name",
 )
 KEY = Parameter(
-    "Idempotency-Key", "header", wire.Key, "a repeat with the same key gets the first answer again, for 24 hours"
+    "Idempotency-Key",
+    "header",
+    wire.Key,
+    "a repeat with the same key gets the first answer again, for 24 hours: let it be one that nobody guesses",
 )
 
 NO_BODY = (

@@ -28,6 +28,10 @@ MODE_BODY = {
     "workers": 4,
     "threads": 8,
 }
+READY_BODY = {
+    "status": "ready",
+    "checks": {"store": "open", "engine": "none", "lock": "obtainable", "disk": "above the floor"},
+}
 BEHIND = Parameter("after", "query", str, "the name behind which to begin")
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -107,9 +111,18 @@ OPERATIONS: tuple[Operation, ...] = (
         "get",
         "/readyz",
         "Service",
-        "Whether the ticket store can be read",
-        (Success(200, "It can.", ReadyBody, example={"status": "ready"}),),
+        "Whether this worker can sell now",
+        (Success(200, "It can.", ReadyBody, example=READY_BODY),),
         refusals(503, "not-ready"),
+    ),
+    Operation(
+        "metrics",
+        "get",
+        "/metrics",
+        "Service",
+        "What was counted, for Prometheus",
+        (Success(200, "Prometheus' text format.", media=("text/plain",)),),
+        NO_ROUTE,
     ),
     Operation(
         "openapi",

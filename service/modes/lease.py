@@ -7,14 +7,13 @@ How far that reaches: all processes and threads of this directory, paused ones t
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import filelock
 
 from service.each import Each
-from service.leases import end_unsigned
-from service.mode import Busy, Claim, Decide
+from service.leases import held
+from service.mode import Claim, Decide
 from service.outcomes import NoSuchEvent
 
 if TYPE_CHECKING:
@@ -48,16 +47,12 @@ class Lease:
     def execute(self, command: Command) -> Reply:
         if not self.store.has(command.event):
             return NoSuchEvent(command.event)
-        lease = self._leases[command.event]
-        try:
-            with lease.acquire(self._wait_s, cancel_check=partial(end_unsigned, lease.lock_file, LEASE_S)):
-                fence = self.store.fence(command.event)
-                page = self.store.read(command)
-                decision = self._decide(page, command)
-                if decision.page != page:
-                    self.store.write(decision.page, fence)
-        except filelock.Timeout:
-            raise Busy(self._wait_s) from None
+        with held(self._leases[command.event], self._wait_s, LEASE_S):
+            fence = self.store.fence(command.event)
+            page = self.store.read(command)
+            decision = self._decide(page, command)
+            if decision.page != page:
+                self.store.write(decision.page, fence)
         return decision.reply
 
     def _lease(self, event: str) -> filelock.SoftFileLease:

@@ -1,8 +1,7 @@
 """One process that writes for all: the article's queue, and the daemon that consumes it.
 
-How it keeps others out: there are none. Orders wait in a queue for each event, and go as a batch through a pipe
-(``producer.py``) to one process beside the workers (``daemon.py``), which decides and writes them (``consumer.py``).
-How far that reaches: all workers of this service.
+How it keeps others out: there are none. Orders wait in a queue for each event, and go in batches through a pipe
+(``producer.py``) to one process (``daemon.py``) that decides and writes (``consumer.py``), for all workers here.
 What it leaves undone: when the writer dies, orders in its hand have an unknown outcome; the others wait for the next.
 """
 
@@ -41,8 +40,7 @@ class SingleWriter:
     def __init__(self, store: JsonFile, decide: Decide, wait_s: float, pause_s: float = 0.0) -> None:
         self.store = store
         self._decide = decide
-        self._wait_s = wait_s
-        self._pause_s = pause_s  # before each decision
+        self._wait_s, self._pause_s = wait_s, pause_s  # the pause is before each decision
         self._door = Door()
         self._noted = getattr(store, "noted", {})  # of a trace
         self.daemons = (Daemon("ticket-writer", self._consume),)
@@ -62,4 +60,6 @@ class SingleWriter:
 
     def _consume(self, lifeline: int) -> None:
         self.store.open()
-        Consumer(self._door, partial(commit, self.store, self._decide), self._noted).run(lifeline)
+        consumer = Consumer(self._door, partial(commit, self.store, self._decide), self._noted)
+        self.daemons[0].at_work_since = consumer.at_work_since
+        consumer.run(lifeline)

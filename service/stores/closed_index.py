@@ -102,6 +102,10 @@ class ClosedIndex:
         with self._making, contextlib.suppress(FileExistsError):
             # Only ever before SQLite opens it: to close a file of one's own gives up all its locks in this process.
             os.close(disk.private(self._file, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        try:
+            disk.must_be_file(self._file)  # SQLite itself refuses links in the place of the files beside it
+        except OSError as error:
+            raise Damaged(f"{self._file.name} cannot be used ({error.strerror})") from None
         connection = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         for left in reversed(range(TRIES_MAX)):
             try:
@@ -141,7 +145,7 @@ def mark_of(path: Path) -> int:
 
 def _add(connection: sqlite3.Connection, journal: tuple[str, int, int], path: Path) -> None:
     """Add the orders of one closed journal, all or none, and forget those of another one of its name."""
-    text = path.read_bytes()
+    text = disk.whole(path)
     connection.execute("BEGIN IMMEDIATE")
     try:
         if not connection.execute("SELECT 1 FROM journals WHERE (event, since, mark) = (?, ?, ?)", journal).fetchone():

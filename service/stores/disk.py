@@ -12,16 +12,70 @@ name is lost, and so is a name without its file.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
+import time
 from typing import TYPE_CHECKING
+
+from service import watch
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+NO_FILE = {
+    errno.ELOOP: "it is a symbolic link, which is not followed: put the file itself there",
+    errno.ENXIO: "it is no file, but a pipe, a socket or a device: remove it",
+}
+"""What is said of that which is not a file, in the system's words for the error."""
+
 
 def private(path: Path, flags: int) -> int:
-    """Open a file for the owner alone, and never through a symbolic link. Return its descriptor."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """Open a file for the owner alone, and never through a symbolic link. Return its descriptor.
+
+    A pipe or a device in its place is refused, and not waited for; of files, O_NONBLOCK changes nothing.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in NO_FILE:
+            raise no_file(path, error.errno) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise no_file(path, errno.ENXIO)
+    return descriptor
+
+
+def no_file(path: Path, number: int) -> OSError:
+    """Return what to raise where there is something else in the place of a file."""
+    return OSError(number, NO_FILE[number], str(path))
+
+
+def must_be_file(path: Path) -> None:
+    """Raise ``OSError`` where a link or anything else but a file is, for what others open, who would follow it.
+
+    Whoever may put a link there between this and their opening may put names in the directory: the owner alone.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = os.lstat(path).st_mode
+        if not stat.S_ISREG(mode):
+            raise no_file(path, errno.ELOOP if stat.S_ISLNK(mode) else errno.ENXIO)
+
+
+def whole(path: Path) -> bytes:
+    """Return all of a file."""
+    with os.fdopen(private(path, os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def narrow(path: Path) -> None:
+    """Let a file be for the owner alone that others could read. Raises ``PermissionError`` if it is not ours."""
+    descriptor = private(path, os.O_RDONLY)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
 
 
 def write(descriptor: int, text: bytes) -> int:
@@ -45,10 +99,12 @@ class NotSynced(OSError):
 
 def sync(descriptor: int) -> None:
     """Return when what was written to a file is on disk. Raises ``NotSynced``."""
+    began = time.monotonic()
     try:
         os.fsync(descriptor)
     except OSError as error:
         raise NotSynced(error.errno, error.strerror) from error
+    watch.here.synced(time.monotonic() - began)
 
 
 def sync_names(folder: Path) -> None:

@@ -7,15 +7,16 @@ checksum tells, and reading again gives the new ones.
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import threading
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
 from service.stores import disk
 from service.stores.sealed import seal, unseal
+from service.stores.standing import CAPACITY_MAX
 from service.values import Event
 
 if TYPE_CHECKING:
@@ -85,6 +86,18 @@ def understood(text: bytes) -> Checkpoint:
         raise Damaged(f"the document has no member {error}") from None
 
 
+def seed_of(text: bytes) -> int | None:
+    """Return ``count`` if ``text`` is exactly a document like the article's, ``{"count": 10}``."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    match pairs:
+        case [("count", int(count))] if type(count) is int and 0 <= count <= CAPACITY_MAX:
+            return count
+    return None
+
+
 def read(path: Path) -> bytes:
     """Return a small file's text."""
     descriptor = disk.private(path, os.O_RDONLY)
@@ -131,9 +144,9 @@ def place(path: Path, text: bytes) -> None:
 
 def _spare(path: Path, text: bytes) -> Path:
     """Return a file beside ``path`` that nobody else writes, with ``text`` on disk."""
-    spare = path.with_name(f"{path.stem}.{os.getpid()}-{threading.get_ident()}.tmp")
-    with contextlib.suppress(FileNotFoundError):
-        disk.unlink(spare)  # of one who died within ``place``, it is a second name of what is in use
+    # By lot: in two containers that share the directory, processes have the same numbers. And never the name of one who
+    # died within ``place``: it may be a second name of what is in use.
+    spare = path.with_name(f"{path.stem}.{os.getpid()}-{secrets.randbits(64)}.tmp")
     descriptor = disk.private(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         while text:

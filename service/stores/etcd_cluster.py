@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, Sweep
-from service.mode import NotWritten, Unknown
+from service.mode import NotWritten, Unknown, told
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores.etcd_gateway import Gateway, changed_at, created_at, delete, fetch, put
-from service.stores.etcd_keys import FORMAT, Keys, line_of
+from service.stores.etcd_keys import FORMAT, INCOMPLETE, Keys, line_of
 from service.stores.journal import NO_CHANGES, opening
 from service.stores.lines import lines_of, order_of, used_of
 from service.stores.pages import SWEEP_TICKETS_MAX, page_of
@@ -79,6 +79,8 @@ class EtcdCluster:
         try:
             self.gateway.change([created_at(self.keys.format(), 0)], [put(self.keys.format(), FORMAT)])
             ((kept,),) = self.gateway.look(fetch(self.keys.format())).found
+            if kept.value == INCOMPLETE:
+                raise Refused("what has this prefix in etcd is a copy that has not come to its end: make it again")
             if kept.value != FORMAT:
                 raise Refused(
                     f"the keys in etcd have format {kept.value.decode(errors='replace')!r}, and this service knows "
@@ -89,7 +91,7 @@ class EtcdCluster:
             if not self.names("", 1):
                 self.create(*DEFAULT)
         except (NotWritten, Unknown) as error:
-            raise Refused(f"the tickets are to be kept in etcd, and {error}: see that most members run") from error
+            raise Refused(f"tickets are to be kept in etcd, and {told(error)}: see that most members run") from error
         finally:
             self.gateway.close()
 

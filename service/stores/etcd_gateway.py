@@ -134,8 +134,8 @@ class Gateway:
                 self._first = (first + 1) % len(self._members)  # for all threads: this one may be away for long
                 why = _why(error)
                 if changes and not _never_sent(error):
-                    raise Unknown(f"etcd did not answer ({why})") from error
-        raise NotWritten(f"no member of etcd answered ({why}), so nothing was done")
+                    raise Unknown("etcd did not answer", why) from error
+        raise NotWritten("no member of etcd answered, so nothing was done", why)
 
     def _answer(self, url: str, body: Op, reply_s: float) -> dict[str, Any]:
         reply = self._session().post(url, json=body, timeout=(CONNECT_S, reply_s))
@@ -146,7 +146,7 @@ class Gateway:
         if message == LEASE_ENDED:
             raise LeaseEnded("the lease had ended, so nothing was done")
         if told.get("code") in DEFINITE or message == TOO_MANY:
-            raise NotWritten(f"etcd refused ({message}), so nothing was done")
+            raise NotWritten("etcd refused, so nothing was done", message)
         raise requests.HTTPError(message, response=reply)
 
     def _session(self, name: str = "asking") -> requests.Session:
@@ -222,7 +222,7 @@ def _never_sent(error: Exception) -> bool:
 
 
 def _why(error: Exception) -> str:
-    """Return in a few words what was in the way, without the address: it may be shown to buyers."""
+    """Return in a few words what was in the way, without the address."""
     match error:
         case requests.HTTPError():
             return str(error)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = b"1"
 """What ``format`` says under a prefix whose keys are as above."""
+INCOMPLETE = b"incomplete"
+"""What it says as long as a copy that is made there has not come to its end."""
 EVENT_BYTES_MAX = 1_000_000
 """The longest value of an event's key; etcd takes no request above 1.5 MiB."""
 
@@ -51,6 +53,15 @@ class Keys:
 
     def used(self, key: str) -> bytes:
         return self._key("key", key)
+
+    def all_used(self) -> tuple[bytes, bytes]:
+        """Return the range of what all idempotency keys were used for."""
+        return self._key("key", ""), self._key("key0")
+
+    def everything(self) -> list[tuple[bytes, bytes]]:
+        """Return the ranges of all that there is, but for the format."""
+        kinds = ("event", "hold", "order", "change", "key", "line")
+        return [(self._key(kind, ""), self._key(f"{kind}0")) for kind in kinds]
 
     def change(self, name: str, version: int) -> bytes:
         return self._key("change", name, f"{version:016d}")

@@ -123,7 +123,7 @@ class EtcdLine(EtcdCluster):
             raise Conflict("the lease had ended") from None
         except Unknown as error:
             self._let_go(lease)  # the place may be there, or come yet, and would be waited for as long as it is kept
-            raise NotWritten(f"{error}, but that was to stand in line, so nothing was done") from error
+            raise NotWritten(f"{error}, but that was to stand in line, so nothing was done", error.why) from error
         place = Place(key, lease, outcome.revision)
         if not outcome.held:
             return Turn(self, place, Seen(None, command=command), over=True), ()
@@ -170,7 +170,7 @@ class EtcdLine(EtcdCluster):
                 try:
                     self._lease = self.gateway.lease(LEASE_S)
                 except Unknown as error:
-                    raise NotWritten(f"{error}, but that was for a lease, so nothing was done") from error
+                    raise NotWritten(f"{error}, but that was for a lease, so nothing was done", error.why) from error
             if not self._keeper or not self._keeper.is_alive():
                 self._keeper = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
                 self._keeper.start()

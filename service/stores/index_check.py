@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from service.mode import Damaged
-from service.stores import closed_index
+from service.stores import closed_index, disk
 from service.stores.closed_index import FILE, mark_of
 from service.stores.fencing import START
 from service.stores.journal import closed_path
@@ -27,6 +27,10 @@ WHAT_TO_DO = "stop the service and remove it, it is made again"
 def index_wrong(directory: Path) -> list[str]:
     """Return what is wrong with the index of a directory, a sentence each."""
     file = directory / FILE
+    try:
+        disk.must_be_file(file)
+    except OSError as error:
+        return [f"{file} cannot be read ({error.strerror})"]
     if not file.exists():
         return []
     missing = 0
@@ -62,7 +66,7 @@ def _missing(directory: Path, connection: sqlite3.Connection) -> int:
         try:
             if mark_of(path) != mark:  # of an event that was started anew: it is indexed again
                 continue
-            orders, _ = scanned(path.read_bytes(), START)
+            orders, _ = scanned(disk.whole(path), START)
         except (OSError, Damaged):  # of the journal, which is looked at by itself
             continue
         places |= {bytes.fromhex(order.decode()): (number, start) for order, start in orders}

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
-from service.stores import stopped
-from service.stores.document import parsed, read
+from service.stores import guard, stopped
+from service.stores.document import parsed, read, seed_of
 from service.stores.index_check import index_wrong
 from service.stores.journal import closed, closed_path, path_of
-from service.stores.recovery import events, seed_of
+from service.stores.recovery import events
 from service.stores.replay import Refused, first_of, follows, replayed
 from service.stores.unfinished import between, older_copy
 from service.values import EVENT_NAME
@@ -54,6 +54,9 @@ def inspected(directory: Path) -> Inspected:
             for mark in stopped.marks(directory)
         ]
         found.wrong += index_wrong(directory)
+        no_files, open_to_others = guard.looked_at(directory)
+        found.wrong += [sentence for sentence in no_files if sentence not in found.wrong]
+        found.mendable += open_to_others
     except OSError as error:
         raise Refused(f"data directory {directory} cannot be read ({error.strerror}: {error.filename})") from error
     return found
@@ -96,15 +99,16 @@ def _journals(document: Path, at: Checkpoint | None, journal: Path, since: int) 
             found.wrong.append(str(error))
             return found
     before: Standing | None = None
+    name = ""
     size = journal.stat().st_size  # before it is read: what comes meanwhile is no half line
     for path, covered in [*((path, sys.maxsize) for _, path in earlier), (journal, at.covered if at else 0)]:
         try:
             last = replayed(path, covered)
-            follows(path, before)
+            follows(path, before, name)
         except (Refused, Damaged) as error:
             found.wrong.append(str(error))
             return found  # what comes behind it cannot be told
-        before = last.standing
+        before, name = last.standing, path.name
     try:
         _agree(document, at, journal, last, found, size)
     except Refused as error:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-ORDER_ID = re.compile(r"[0-9a-f]{32}")
+ORDER_ID = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{8})?")
+"""Orders of releases before this one have eight digits less."""
 PIECE_BYTES = 1 << 20
 ORDERS_MAX = 250_000
 """Most orders that a worker keeps in memory, of all events together: some 50 MB. The least asked for go first."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 EDITION = 1
 """The edition of the schema that this program knows: ``schema_<edition>.sql`` makes it of the one before."""
+INCOMPLETE = -1
+"""What stands among the editions as long as a copy that is made here has not come to its end."""
 SEED = "default", 100
 """The event that is made where there is none."""
 STATEMENTS = queries.load("postgres", "statements")
@@ -207,7 +209,9 @@ class Postgres:
         there = connection.execute(PREPARING["there"]).fetchall()[0][0]
         if not there:  # who may sell need not be one who may make schemas
             connection.execute(PREPARING["schema"])
-        edition = int(str(connection.execute(PREPARING["edition"]).fetchall()[0][0])) if there else 0
+        edition, least = map(int, map(str, connection.execute(PREPARING["edition"]).fetchall()[0])) if there else (0, 0)
+        if least == INCOMPLETE:
+            raise Refused("the database is a copy that has not come to its end: make it again")
         if edition > EDITION:
             raise Refused(f"the database has schema {edition}, and this release knows {EDITION}: use a newer release")
         for step in range(edition + 1, EDITION + 1):

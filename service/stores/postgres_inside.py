@@ -179,17 +179,17 @@ def refused(refusal: Refusal, wait_s: float) -> Exception:
             return Conflict()
         case state if state == LOCKED:
             return Busy(wait_s)
-    return NotWritten(f"PostgreSQL refused ({refusal}), so nothing was done")
+    return NotWritten("PostgreSQL refused the order, so nothing was done", refusal)
 
 
 def not_sent(why: object) -> NotWritten:
     """Return what to raise when the connection ended before anything could be done."""
-    return NotWritten(f"the connection to PostgreSQL ended ({_line(why)}), so nothing was done")
+    return NotWritten("the connection to PostgreSQL ended, so nothing was done", why)
 
 
 def unknown(why: object) -> Unknown:
     """Return what to raise when the connection ended after COMMIT was sent."""
-    return Unknown(f"the connection to PostgreSQL ended while the order was committed ({_line(why)})")
+    return Unknown("the connection to PostgreSQL ended while the order was committed", why)
 
 
 def _together(commands: Sequence[Command]) -> Sequence[Command]:
@@ -198,7 +198,3 @@ def _together(commands: Sequence[Command]) -> Sequence[Command]:
         if isinstance(command, Resize | Sweep):
             return commands[: max(place, 1)]
     return commands
-
-
-def _line(why: object) -> str:
-    return str(why).strip().partition("\n")[0]

@@ -85,8 +85,4 @@ class Pool:
         try:
             return Link(self._url, self._bounds, self._statements)
         except psycopg.OperationalError as error:
-            raise NotWritten(f"PostgreSQL cannot be reached ({_first_line(error)}), so nothing was done") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+            raise NotWritten("PostgreSQL cannot be reached, so nothing was done", error) from error

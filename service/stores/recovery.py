@@ -6,21 +6,21 @@ does not fit is refused, with the file, the line and what to do, for a store tha
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import sys
 from typing import TYPE_CHECKING
 
 from service.mode import Damaged
-from service.stores import disk, fencing, stopped
+from service.stores import disk, fencing, guard, stopped
 from service.stores import journal as journals
-from service.stores.claim import claim
+from service.stores.claim import claim, door, join
 from service.stores.disk import NotSynced
-from service.stores.document import Checkpoint, read, rendered, replace, understood
+from service.stores.document import Checkpoint, read, rendered, replace, seed_of, understood
 from service.stores.fencing import LINE_BYTES_MAX
 from service.stores.journal import CLOSED, appending, close, closed, opening, path_of
-from service.stores.replay import Refused, Replayed, first_of, replayed, verified
+from service.stores.replay import Refused, Replayed, first_of, replayed, unusable, verified
 from service.stores.sealed import unseal
 from service.stores.standing import CAPACITY_MAX
 from service.stores.unfinished import between, go_on, older_copy
@@ -37,30 +37,40 @@ SPARE = re.compile(rf"{EVENT_NAME.pattern}\.((\d+-\d+|json|jsonl)\.tmp|lease(\.(
 READ_BYTES_MAX = 8 << 20
 """How much of the journals is read when the service starts: about a second. Beyond it, only what is new is read."""
 NEW_EVENT = Event("default", capacity=100, count=100)
+INCOMPLETE = "incomplete"
+"""The file that says that a copy was begun here and has not come to its end."""
 
 
-def prepare(directory: Path, owner: str, *, verify: bool = False) -> Claimed:
+def prepare(directory: Path, owner: str, *, verify: bool = False, shared: bool = False) -> Claimed:
     """Claim ``directory`` for ``owner`` and make every event in it whole. Raises ``Refused``.
 
     Journals are read from their first line as far as READ_BYTES_MAX goes, and then only from where their document
-    says; with ``verify`` all of them are read, the closed ones too.
+    says; with ``verify`` all of them are read, the closed ones too. Where others of this name sell already from what is
+    ``shared``, it is whole.
     """
     try:
         disk.make_folder(directory)
-        claimed = claim(directory, owner)
-        try:
-            make_whole(claimed, verify=verify)
-        except BaseException:
-            claimed.free()
-            raise
+        told = guard.told_of(directory)
+        with door(directory) if shared else contextlib.nullcontext():
+            claimed = join(directory, owner) if shared else claim(directory, owner)
+            try:
+                claimed.told += told + guard.narrowed(directory)
+                if claimed.first:
+                    make_whole(claimed, verify=verify)
+                if claimed.first and shared:
+                    claimed.let_others_in()
+            except BaseException:
+                claimed.free()
+                raise
     except OSError as error:
-        raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
+        raise unusable(directory, error) from error
     return claimed
 
 
 def make_whole(claimed: Claimed, *, verify: bool) -> None:
     """Make every event in a claimed directory whole. Raises ``Refused``."""
     directory, earlier = claimed.directory, closed(claimed.directory)
+    _must_not_be_half_a_copy(directory)
     disk.sync_names(directory)  # one who gave a name may have been killed before it was on disk
     names = events(directory) | earlier.keys()
     if not names:
@@ -87,9 +97,12 @@ def make_whole(claimed: Claimed, *, verify: bool) -> None:
     for path in (path for kind in ("*.tmp", "*.lease*") for path in directory.glob(kind)):
         if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
             disk.unlink(path)
-    disk.sync_names(
-        directory
-    )  # a name that was there, and is on disk only if whoever gave it was not killed right then
+    disk.sync_names(directory)  # one that was there may be on disk only if whoever gave it was not killed right then
+
+
+def _must_not_be_half_a_copy(directory: Path) -> None:
+    if (directory / INCOMPLETE).exists():
+        raise Refused(f"data directory {directory} is a copy that has not come to its end: make it again")
 
 
 def _begin(document: Path, count: int | None, earlier: list[tuple[int, Path]]) -> None:
@@ -200,18 +213,6 @@ def _ends(journal: Path, covered: int, event: Event) -> int | None:
     finally:
         os.close(descriptor)
     return last.get("fence", 0) if (last.get("version"), last.get("count")) == (event.version, event.count) else None
-
-
-def seed_of(text: bytes) -> int | None:
-    """Return ``count`` if ``text`` is exactly a document like the article's, ``{"count": 10}``."""
-    try:
-        pairs = json.loads(text, object_pairs_hook=list)
-    except (ValueError, RecursionError):
-        return None
-    match pairs:
-        case [("count", int(count))] if type(count) is int and 0 <= count <= CAPACITY_MAX:
-            return count
-    return None
 
 
 def begin(document: Path, event: Event) -> None:

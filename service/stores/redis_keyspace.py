@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.lock import Lock
 from redis.retry import Retry
 
-from service.mode import Busy, NotWritten, Unknown
+from service.mode import Busy, NotWritten, Unknown, told
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores import redis_notes as notes
@@ -70,12 +70,14 @@ class Keyspace:
         try:
             for sentence in redis_terms.held_to(link):
                 sys.stderr.write(f"turnstile: {sentence}\n")
+            if link.ask(b"EXISTS", self._mark):
+                raise Refused("what has this prefix in Redis is a copy that has not come to its end: make it again")
             for name, capacity in seeds.items():
                 self.create(name, capacity)
             if not any(isinstance(self.look(name), Event) for name in self.names("", PIECE)):
                 self.create(NEW_EVENT, NEW_CAPACITY)
         except (Busy, NotWritten, Unknown) as error:
-            raise Refused(f"{error}: see that the Redis server takes writes, or give another --url") from error
+            raise Refused(f"{told(error)}: see that the Redis server takes writes, or give another --url") from error
         finally:
             self._made = None
             link.close()
@@ -213,6 +215,11 @@ class Keyspace:
 
     def _place(self, place: str) -> bytes:
         return f"{self._prefix}:place:{place}".encode()
+
+    @property
+    def _mark(self) -> bytes:
+        """The key that is there as long as a copy that is made here has not come to its end."""
+        return f"{self._prefix}:incomplete".encode()
 
     @property
     def _names(self) -> bytes:

@@ -150,17 +150,17 @@ def connection(url: str, reply_s: float) -> Line:
 def failed(error: exceptions.RedisError, *, reads: bool) -> NotWritten | Unknown:
     """Return what to raise when a command was sent, and this came instead of its reply."""
     if _code(error) in NOT_BEGUN or "max number of clients" in str(error):
-        return NotWritten(f"redis refused the order ({_said(error)}), so nothing was done")
+        return NotWritten("redis refused the order, so nothing was done", _said(error))
     if reads:
-        return NotWritten(f"redis did not answer ({_said(error)}), so nothing was done")
-    return Unknown(f"redis did not answer ({_said(error)}), and may have done it")
+        return NotWritten("redis did not answer, so nothing was done", _said(error))
+    return Unknown("redis did not answer, and may have done it", _said(error))
 
 
 def not_sent(error: exceptions.RedisError) -> NotWritten:
     """Return what to raise when no whole command was sent, or none but such that sell nothing."""
     if error.status_code or _code(error) in NOT_BEGUN:
-        return NotWritten(f"redis refused the order ({_said(error)}), so nothing was done")
-    return NotWritten(f"redis cannot be reached ({_said(error)}), so nothing was done")
+        return NotWritten("redis refused the order, so nothing was done", _said(error))
+    return NotWritten("redis cannot be reached, so nothing was done", _said(error))
 
 
 def _code(error: exceptions.RedisError) -> str:

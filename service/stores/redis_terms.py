@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from service.mode import Busy, NotWritten, Unknown
+from service.mode import Busy, NotWritten, Unknown, told
 from service.stores.redis_link import REPLY_S, connection
 from service.stores.replay import Refused
 
@@ -39,8 +39,9 @@ def parted(url: str) -> tuple[str, str]:
     address = f"{scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
     try:
         connection(address, REPLY_S)
-    except (ValueError, TypeError) as error:
-        raise Refused(f"the address after redis:// is none that Redis can be reached at ({error})") from error
+    except (ValueError, TypeError):  # it would quote the part that has the password in it
+        sentence = "the address after redis:// is none that Redis can be reached at: expected redis://:password@host:port/number"
+        raise Refused(f"{sentence}, with what is special in a password as %25 stands for %") from None
     return address, prefix
 
 
@@ -49,7 +50,7 @@ def held_to(link: Link) -> list[str]:
     try:
         said = _said(link.ask(b"INFO", b"everything").decode())
     except (Busy, NotWritten, Unknown) as error:
-        raise Refused(f"{error}: start a Redis server there, or give another --url") from error
+        raise Refused(f"{told(error)}: start a Redis server there, or give another --url") from error
     major = int(said["redis_version"].partition(".")[0])
     if major < MAJOR_MIN:
         raise Refused(f"the server is Redis {said['redis_version']}, and {MAJOR_MIN}.0 or a newer one is needed")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from service.stores import disk, stopped
+from service.stores import disk, guard, stopped
 from service.stores.claim import claim
 from service.stores.closed_index import FILE
 from service.stores.document import replace
 from service.stores.index_check import index_wrong
 from service.stores.journal import closed
 from service.stores.recovery import events, make_whole
-from service.stores.replay import Refused
+from service.stores.replay import Refused, unusable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,13 +28,14 @@ def repaired(directory: Path) -> list[str]:
             raise Refused(f"{directory} holds no event")
         claimed = claim(directory, f"a repair (process {os.getpid()})")
         try:
+            guard.narrowed(directory)
             done = [_written_anew(mark) for mark in stopped.marks(directory)]
             make_whole(claimed, verify=True)
             return [*done, *claimed.mended, *_without_index(directory)]
         finally:
             claimed.free()
     except OSError as error:
-        raise Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename})") from error
+        raise unusable(directory, error) from error
 
 
 def _written_anew(mark: Path) -> str:
@@ -42,7 +43,7 @@ def _written_anew(mark: Path) -> str:
     journal = mark.with_suffix("")
     if journal.exists():
         names = [path for _, path in closed(journal.parent).get(journal.stem, []) if path.samefile(journal)]
-        replace(journal, journal.read_bytes())
+        replace(journal, disk.whole(journal))
         for name in names:  # of one who was closing it: the next steps find it so again
             disk.unlink(name)
             disk.link(journal, name)

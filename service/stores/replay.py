@@ -7,6 +7,7 @@ lines that are void by their fence (``fencing.py``) are passed over.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from dataclasses import dataclass
@@ -26,8 +27,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+WHAT_TO_DO = dict.fromkeys((errno.EACCES, errno.EPERM), f"let user {os.geteuid()} read and write there") | {
+    errno.EROFS: "mount it so that it can be written to",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on the disk"),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR), "remove what is in its place"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files"),
+}
+"""When the system says no; for all other reasons, to look after the disk."""
+
+
 class Refused(Exception):
     """The data directory cannot be used. The message is one sentence that says why and what to do."""
+
+
+def unusable(directory: Path, error: OSError) -> Refused:
+    """Return what to raise where the system does not let the directory be used."""
+    if error.errno in disk.NO_FILE:  # it says what to do
+        todo = ""
+    else:
+        todo = f": {WHAT_TO_DO.get(error.errno or 0, 'look after the disk')}, or choose another directory"
+    return Refused(f"data directory {directory} cannot be used ({error.strerror}: {error.filename or directory}){todo}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +64,17 @@ class Replayed:
 def verified(journal: Path) -> None:
     """Read all journals of an event. Raises ``Refused`` where a line, or a journal, does not follow from the last."""
     before: Standing | None = None
+    earlier = ""
     for _, path in [*closed(journal.parent).get(journal.stem, []), (0, journal)]:
         if path != journal and path.samefile(journal):
             continue  # of one who died after closing it and before beginning the next
         after = replayed(path, sys.maxsize if path != journal else 0).standing
-        follows(path, before)
-        before = after
+        follows(path, before, earlier)
+        before, earlier = after, path.name
 
 
-def follows(path: Path, before: Standing | None) -> None:
-    """Raise ``Refused`` if a journal does not go on from how the one before it ends, if there is one before."""
+def follows(path: Path, before: Standing | None, earlier: str) -> None:
+    """Raise ``Refused`` if a journal does not go on from how the one before it, called ``earlier``, ends."""
     first = first_of(path)
     if before is None and first.since:
         raise Refused(f"{path} goes on from version {first.since}, and what came before is missing: restore it")
@@ -63,7 +83,10 @@ def follows(path: Path, before: Standing | None) -> None:
         before.event,
         before.free.runs(),
     ):
-        raise Refused(f"{path} does not go on from where the journal before it ends: restore it from a backup")
+        raise Refused(
+            f"{path} does not go on from where the journal before it ends ({earlier}): one of the two is not "
+            f"as it was; restore both from a backup"
+        )
 
 
 def first_of(journal: Path) -> Standing:

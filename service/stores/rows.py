@@ -81,9 +81,8 @@ def effect(pages: Sequence[Page]) -> Effect:
         if taken or order.status != "sold":
             for ticket in order.tickets:
                 if after.get(ticket, None if taken else order.id) != (None if taken else order.id):
-                    raise NotWritten(
-                        f"ticket {ticket} is not for order {order.id} to have or give, so nothing was done"
-                    )
+                    why = f"order {order.id}"  # it may be another's hold that has ended
+                    raise NotWritten(f"ticket {ticket} is not for its order to have or give, so nothing was done", why)
                 before.setdefault(ticket, None if taken else order.id)
                 after[ticket] = order.id if taken else None
     # A ticket that was sold and came back leaves no trace here but as free, for it may not have been given out before.

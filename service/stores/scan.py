@@ -10,7 +10,9 @@ from service.mode import Damaged
 from service.stores import fencing
 from service.stores.fencing import CANCEL, FENCE, LINE_BYTES_MAX, Place
 
-LINE = re.compile(rb'^\{"version":\d+(?:,"order":"([0-9a-f]{32})")?(?:,"key":"([0-9a-f]{32})")?', re.MULTILINE)
+LINE = re.compile(
+    rb'^\{"version":\d+(?:,"order":"([0-9a-f]{32}(?:[0-9a-f]{8})?)")?(?:,"key":"([0-9a-f]{32})")?', re.MULTILINE
+)
 """How a line begins. A line break in a buyer's name is escaped in JSON, so it is nowhere else."""
 VERSION = re.compile(rb'^\{"version":(\d+)')
 

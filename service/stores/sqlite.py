@@ -6,6 +6,7 @@ beside that log, a commit does not wait for the disk, and a power loss takes bac
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import contextmanager, suppress
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service.flock import flock
-from service.mode import Busy, NotWritten, Unknown
+from service.mode import Busy, NotWritten, Unknown, told
 from service.outcomes import NoSuchEvent, NoSuchOrder
-from service.stores import queries
+from service.stores import disk, queries
 from service.stores.replay import Refused
 from service.stores.rows import effect, line_in, order_in
 from service.stores.sqlite_tables import READ, WRITE, carry_out, page_of, row_of
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 EDITION = 1
 """The edition of the schema that this program knows: ``schema_<edition>.sql`` makes it of the one before."""
+INCOMPLETE = -1
+"""What stands among the editions as long as a copy that is made here has not come to its end."""
 SEED = "default", 100
 """The event that is made where there is none."""
 BUSY_S = 5.0
@@ -50,14 +53,14 @@ class Sqlite:
     def prepare(self, seeds: Mapping[str, int]) -> None:
         """Make the database, its tables, and the events of ``seeds`` that are not there. Raises ``Refused``."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_private()
             # In line with those who sell: SQLite's own waiting, which is trying again, would find no gap among them.
             with flock(self.lock, wait=True):
                 self._prepared(seeds)
         except (OSError, sqlite3.Error) as error:
             raise Refused(f"{self.path} cannot be used as a database ({error}): choose another path") from None
         except NotWritten as error:
-            raise Refused(f"{self.path} cannot be used as a database: {error}") from None
+            raise Refused(f"{self.path} cannot be used as a database: {told(error)}") from None
 
     def open(self) -> None:
         """Connect: a connection that was there before the fork would hold its locks for two processes."""
@@ -99,7 +102,7 @@ class Sqlite:
             except sqlite3.Error as error:
                 if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
                     # The next start may find the commit in the log, and the disk may have lost it.
-                    raise Unknown(f"the disk failed while the order was written ({error})") from error
+                    raise Unknown("the disk failed while the order was written", error) from error
                 raise not_written(error) from error
         finally:
             if database.in_transaction:
@@ -175,6 +178,19 @@ class Sqlite:
         self._connections.append(database)
         return database
 
+    def _make_private(self) -> None:
+        """Let the file be there, for its owner alone: SQLite gives its log the same rights, but would follow a link."""
+        if not self.path.parent.exists():
+            disk.make_folder(self.path.parent)
+        disk.must_be_file(self.path)
+        with suppress(FileExistsError):
+            os.close(disk.private(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        for path in (self.path, *(Path(f"{self.path}{end}") for end in ("-wal", "-shm"))):
+            disk.must_be_file(path)
+            # Only where it has to be: to close a file of one's own gives up all of SQLite's locks in this process.
+            if path.exists() and path.stat().st_mode & 0o077:
+                disk.narrow(path)
+
     def _prepared(self, seeds: Mapping[str, int]) -> None:
         database = self._connected()
         try:
@@ -191,7 +207,9 @@ class Sqlite:
         tables = {name for (name,) in database.execute(READ["tables"])}
         if tables and "editions" not in tables:
             raise Refused(f"{self.path} has tables of another program ({min(tables)}): choose another path")
-        edition = database.execute(READ["edition"]).fetchone()[0] if tables else 0
+        edition, least = database.execute(READ["edition"]).fetchone() if tables else (0, 0)
+        if least == INCOMPLETE:
+            raise Refused(f"{self.path} is a copy that has not come to its end: make it again")
         if edition > EDITION:
             raise Refused(f"{self.path} has schema {edition}, and this release knows {EDITION}: use a newer release")
         for step in range(edition + 1, EDITION + 1):
@@ -204,4 +222,4 @@ def not_written(error: sqlite3.Error) -> Busy | NotWritten:
     """Return what to raise when SQLite refused, and nothing has changed."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
         return Busy(BUSY_S)
-    return NotWritten(f"the ticket store cannot be written ({error}), so nothing was done")
+    return NotWritten("the ticket store cannot be written, so nothing was done", error)

@@ -67,7 +67,8 @@ def carry_out(database: sqlite3.Connection, effect: Effect) -> None:
     number, given = found
     for ticket, order in effect.freed:
         if not database.execute(WRITE["free"], (number, ticket, order)).rowcount:
-            raise NotWritten(f"ticket {ticket} is not of the order {order} that gives it back, so nothing was done")
+            why = f"order {order}"  # it may be another's hold that has ended
+            raise NotWritten(f"ticket {ticket} is not of the order that gives it back, so nothing was done", why)
     database.executemany(WRITE["take"], [(number, *each) for each in effect.sold])
     database.executemany(WRITE["leave"], [(number, ticket) for ticket, _ in effect.sold])
     database.executemany(WRITE["come_back"], [(number, ticket) for ticket in effect.back if ticket <= given])

@@ -33,7 +33,7 @@ def older_copy(journal: Path, earlier: list[tuple[int, Path]]) -> bool:
     with contextlib.suppress(Damaged):
         since = first_of(journal).since
         return any(
-            began == since and not path.samefile(journal) and path.read_bytes().startswith(journal.read_bytes())
+            began == since and not path.samefile(journal) and disk.whole(path).startswith(disk.whole(journal))
             for began, path in earlier
         )
     return False

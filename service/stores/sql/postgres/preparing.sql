@@ -13,8 +13,8 @@ CREATE SCHEMA IF NOT EXISTS turnstile;
 SELECT to_regclass('turnstile.editions') IS NOT NULL;
 
 -- name: edition
--- The edition of the schema that is here.
-SELECT coalesce(max(edition), 0) FROM turnstile.editions;
+-- The edition of the schema that is here; and whether there is one below all, which says that a copy is not whole.
+SELECT coalesce(max(edition), 0), coalesce(min(edition), 0) FROM turnstile.editions;
 
 -- name: remember
 -- Remember that an edition of the schema was made.

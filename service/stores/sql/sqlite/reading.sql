@@ -5,8 +5,8 @@
 SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%';
 
 -- name: edition
--- The edition of the schema that is here.
-SELECT max(edition) FROM editions;
+-- The edition of the schema that is here; and whether there is one below all, which says that a copy is not whole.
+SELECT max(edition), min(edition) FROM editions;
 
 -- name: look
 -- An event's counters.

@@ -1,0 +1,1 @@
+"""Record locks as modes of Turnstile."""

@@ -1,0 +1,77 @@
+"""The shapes of a scene: what a plan is made of where nobody asks for anything else. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "blog": {
+        "tickets": 10,
+        "clients": 20,
+        "orders": 1,
+        "quantity_max": 5,
+        "partial": True,
+        "look_first": True,
+        "think_s": 0.2,
+    },
+    "last-ticket": {
+        "tickets": 1,
+        "clients": 50,
+        "orders": 1,
+        "quantity_max": 1,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.05,
+    },
+    "flash-sale": {
+        "tickets": 10_000,
+        "clients": 16,
+        "orders": 0,
+        "quantity_max": 1,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.0,
+    },
+    "holds": {
+        "tickets": 500,
+        "clients": 16,
+        "orders": 0,
+        "quantity_max": 4,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.0,
+        "hold_share": 0.7,
+        "ttl_s": 1.0,
+        "holds_end": True,
+    },
+    "retries": {
+        "tickets": 300,
+        "clients": 16,
+        "orders": 0,
+        "quantity_max": 4,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.0,
+        "hold_share": 0.5,
+        "ttl_s": 3600.0,
+        "loss_share": 0.3,
+        "keys": True,
+    },
+    "mixed": {
+        "tickets": 300,
+        "clients": 16,
+        "orders": 0,
+        "quantity_max": 4,
+        "partial": False,
+        "look_first": False,
+        "think_s": 0.0,
+        "hold_share": 0.5,
+        "ttl_s": 1.0,
+        "holds_end": True,
+        "loss_share": 0.05,
+        "keys": True,
+        "partial_share": 0.3,
+        "read_share": 0.15,
+        "tide_s": 10.0,
+    },
+}
