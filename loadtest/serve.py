@@ -179,3 +179,11 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", port))
             return port
     raise NotServed(f"none of {PORT_TRIES} ports tried between {PORTS.start} and {PORTS.stop} is free")
+
+
+def free_ports(count: int) -> list[int]:
+    """Return as many such ports, no two the same, in order. Raises ``NotServed``."""
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return sorted(ports)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from loadtest.serve import free_port
+from loadtest.serve import free_ports
 from loadtest.servers.etcd import ELECTION_MS, HEARTBEAT_MS
 from loadtest.servers.process import Missing, Process
 from tests.waiting import until
@@ -41,10 +41,7 @@ class Island:
     """The cluster. The first member is the one on the island."""
 
     def __init__(self, folder: Path) -> None:
-        chosen: set[int] = set()
-        while len(chosen) < len(CLIENTS) + len(PEERS):
-            chosen.add(free_port())
-        ports = iter(chosen)
+        ports = iter(free_ports(len(CLIENTS) + len(PEERS)))
         self._clients = [f"{host}:{next(ports)}" for host in CLIENTS]
         peers = [f"http://{host}:{next(ports)}" for host in PEERS]
         members = ",".join(f"member-{number}={peer}" for number, peer in enumerate(peers))

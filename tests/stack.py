@@ -46,7 +46,7 @@ class Stack:
         for name in FOLDERS:
             shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         self.said("sh", "deploy/secrets.sh")
-        self.variables |= {variable: str(serve.free_port()) for variable in PORTS.values()}
+        self.variables |= dict(zip(PORTS.values(), map(str, serve.free_ports(len(PORTS))), strict=True))
         self.variables |= {"TURNSTILE_HARNESS": "true", "TURNSTILE_WORKERS": "2"}
         self.variables |= {"ADMIN_TOKEN_FILE": "./secrets/admin_token", "COMPOSE_PROJECT_NAME": self.name}
 

@@ -57,7 +57,8 @@ def test_every_command_of_a_page_prints_what_is_shown(
     assert shown, f"{page.name} has no console block"
     _, before, *printed, after = followed([BEGIN, SHELL, *(command for command, _ in shown), SHELL], tmp_path)
     for (command, expected), lines in zip(shown, printed, strict=True):
-        assert agree(expected, lines), f"{page.name}: {command}\nprinted\n{lines}\nand shown is\n{expected}"
+        if not agree(expected, lines):
+            pytest.fail(f"{page.name}: {command}\nprinted\n{lines}\nand shown is\n{expected}\n{_logs(tmp_path)}")
     assert after == before, f"{page.name} leaves something behind"
 
 
@@ -91,7 +92,8 @@ def followed(commands: list[str], folder: Path) -> list[str]:
     """Run commands in one shell, and return what each of them printed. Nothing of it runs on after."""
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / ".venv").symlink_to(sys.prefix)
-    ports = {port: str(serve.free_port()) for port in {SERVED, *PORT.findall("".join(commands))}}
+    written = sorted({SERVED, *PORT.findall("".join(commands))})
+    ports = dict(zip(written, map(str, serve.free_ports(len(written))), strict=True))
     (folder / "docs").mkdir()
     for path in (ROOT / "docs").glob("*.conf"):
         (folder / "docs" / path.name).write_text(
@@ -122,6 +124,11 @@ def agree(shown: str, printed: str) -> bool:
     parts = [re.escape(_uniform(line)) + "\n" if line != "..." else r"(?:.*\n)*?" for line in shown.splitlines()]
     lines = "".join(f"{_uniform(line)}\n" for line in printed.splitlines() if line)
     return re.fullmatch("".join(parts), lines) is not None
+
+
+def _logs(folder: Path) -> str:
+    """Return what the programs of a page wrote into logs: why they did not print what is shown."""
+    return "\n".join(f"{path.name}: {path.read_text()[-2000:]}" for path in sorted(folder.rglob("*.log")))
 
 
 def _uniform(line: str) -> str:

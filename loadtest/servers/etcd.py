@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from loadtest.serve import free_port
+from loadtest.serve import free_ports
 from loadtest.servers.process import Missing, Process
 
 if TYPE_CHECKING:
@@ -104,10 +104,7 @@ def running() -> Iterator[Etcd]:
     """Run a cluster without data until the end. Raises ``Missing`` or ``NotStarted``."""
     found = program()
     with tempfile.TemporaryDirectory(prefix="turnstile-etcd-") as name:
-        ports: set[int] = set()
-        while len(ports) < 2 * NODES:
-            ports.add(free_port())
-        each = sorted(ports)
+        each = free_ports(2 * NODES)
         cluster = Etcd(_nodes(found, Path(name), each[:NODES], each[NODES:]))
         try:
             cluster.start()
