@@ -82,12 +82,13 @@ lock: setup
 	@$(COMPILE) --constraint requirements.lock --extra tracing --output-file requirements.service.lock pyproject.toml
 	@$(COMPILE) --constraint requirements.lock --extra loadtest --output-file requirements.loadtest.lock pyproject.toml
 
-# It has dependencies of its own, which are not for .venv. Without it, the rest is looked through all the same.
+# They have dependencies of their own, which are not for .venv. Without them, what needs them is left out.
 AUDIT := .venv/audit/bin/pip-audit
-$(AUDIT): | setup
-	@$(PYTHON) -m venv .venv/audit
-	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit || \
-		echo "pip-audit could not be installed: nobody is asked for known vulnerabilities"
+LOCUST := .venv/locust/bin/locust
+$(AUDIT) $(LOCUST): | setup
+	@$(PYTHON) -m venv $(dir $(@D))
+	@$(@D)/python -m pip install --quiet --disable-pip-version-check $(@F) || \
+		echo "$(@F) could not be installed: what needs it is left out"
 
 audit: $(AUDIT)
 	@$(BIN)/python -m tests.audit

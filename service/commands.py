@@ -78,6 +78,11 @@ class Sweep:
 Command = Buy | Hold | Confirm | Cancel | Resize | Sweep
 
 
+def known_by(command: Command) -> str:
+    """Return what tells it from others that are decided meanwhile: its order, or else what it does to what."""
+    return command.order or f"{type(command).__name__} {command.event}"
+
+
 def key_of(event: str, key: str) -> str:
     """Return what stands for an idempotency key of an event: half of a SHA-256, which has one length."""
     return sha256(f"{event}\0{key}".encode()).hexdigest()[:32]

@@ -14,6 +14,7 @@ import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
+from service.commands import known_by
 from service.mode import Damaged, NotWritten, Unknown
 from service.pipes import GREETING, Answer, Late
 from service.stillness import Pending
@@ -129,8 +130,8 @@ class Consumer:
         answers = iter(self._answers([asked for _, batch in batches for asked in batch]))
         self._at.over(here)
         for pipe, batch in batches:
-            orders = [asked.command.order for asked in batch]
-            noted = {order: self._noted.pop(order) for order in orders if order in self._noted}
+            known = [known_by(asked.command) for asked in batch]
+            noted = {name: self._noted.pop(name) for name in known if name in self._noted}
             _sent(pipe, ([next(answers) for _ in batch], noted))
 
     def _answers(self, batch: Sequence[Asked]) -> list[Answer]:

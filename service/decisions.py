@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from service.logs import LOG, ORDER_SHOWN
+from service.outcomes import NoSuchEvent
 from service.readiness import is_probe
 from service.values import Event, Order
 
@@ -22,7 +23,8 @@ class Decisions:
         """Need nothing."""
 
     def tell(self, told: Told) -> None:
-        if not is_probe(told.command):
+        # Who asks for an event that is not there writes its name, and may write anything.
+        if not is_probe(told.command) and not isinstance(told.outcome, NoSuchEvent):
             LOG.debug("decided", extra={"fields": fields_of(told)})
 
 
@@ -30,12 +32,19 @@ def fields_of(told: Told) -> dict[str, str | int | float]:
     """Return what is told of a decision."""
     command, outcome = told.command, told.outcome
     fields: dict[str, str | int | float] = {"command": _name(command), "event": command.event}
-    fields |= {"order": command.order[:ORDER_SHOWN], "outcome": _name(outcome)}
-    if quantity := getattr(command, "quantity", None):
-        fields["quantity"] = quantity
-    for seen in (getattr(outcome, "order", None), getattr(outcome, "event", None)):
-        if isinstance(seen, Order | Event):
-            fields["version"] = seen.version
+    order, seen = getattr(outcome, "order", None), getattr(outcome, "event", None)
+    about = order.id if isinstance(order, Order) else command.order
+    if about:
+        fields["order"] = about[:ORDER_SHOWN]
+    if about != command.order:  # the answer that its key had before; the order that it would have made is none
+        fields["again"] = True
+    fields["outcome"] = _name(outcome)
+    for what, name in ((command, "quantity"), (command, "capacity"), (outcome, "ended")):
+        if (number := getattr(what, name, None)) is not None:
+            fields[name] = number
+    for decided in (order, seen):
+        if isinstance(decided, Order | Event):
+            fields["version"] = decided.version
     if turn := told.turn_s:
         fields |= {"wait_ms": round(turn[0] * 1e3, 3), "hold_ms": round(turn[1] * 1e3, 3)}
     return fields

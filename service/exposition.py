@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from service import __version__, families
 from service.families import EVENTS_MAX
+from service.mode import Damaged
 from service.outcomes import NoSuchEvent
 from service.problems import Problem
 
@@ -27,13 +28,15 @@ if TYPE_CHECKING:
 
     from service.families import Family
     from service.metrics import Metrics
-    from service.mode import Mode, Store
+    from service.mode import Mode
     from service.values import Event
 
 FRESH_S = 0.2
 """What was read is told again for so long, so that nobody keeps a worker busy by asking."""
-READ_S = 5.0
-"""How long is waited for another who reads: an engine that is away may keep him."""
+LOOK_S = 2.0
+"""How long is waited for the store: an engine that is away may keep whoever asks it, and Prometheus asks for 5 s."""
+READ_S = LOOK_S + 1
+"""How long is waited for another who reads."""
 TRIES = 3
 """A file that was being made when it was read is read again. Whoever asks after that may ask again, too."""
 
@@ -46,6 +49,7 @@ class Exposition:
     def __init__(self, metrics: Metrics, mode: Mode) -> None:
         self._metrics = metrics
         self._mode = mode
+        self._looked = _Looked(mode)
         self._text, self._at = b"", float("-inf")
         self._begin()
         os.register_at_fork(after_in_child=self._begin)
@@ -78,38 +82,58 @@ class Exposition:
 
     def _generated(self) -> bytes:
         registry = CollectorRegistry()
-        registry.register(_Looked(self._mode))
+        registry.register(self._looked)
         with self._metrics.folder.read():
             MultiProcessCollector(registry, path=str(self._metrics.folder.path))
             return generate_latest(registry)
 
 
 class _Looked(Collector):
-    """What is looked up when it is asked for."""
+    """What is looked up when it is asked for, in a thread of its own, one at a time."""
 
     def __init__(self, mode: Mode) -> None:
         self._mode = mode
+        self._looking: threading.Thread | None = None
+        self._found: list[Event] = []
+        self._whole = False
 
     def collect(self) -> Iterator[Metric]:
         build = _looked(families.BUILD)
         build.add_metric((__version__, self._mode.name), 1)
         left, capacity, up = _looked(families.LEFT), _looked(families.CAPACITY), _looked(families.STORE)
-        try:
-            for event in _events(self._mode.store):
-                left.add_metric((event.name,), event.count)
-                capacity.add_metric((event.name,), event.capacity)
-        except Exception:  # noqa: BLE001  # whatever an engine raises: the rest is told all the same
-            up.add_metric((), 0)
-        else:
-            up.add_metric((), 1)
+        up.add_metric((), int(self._look()))
+        for event in list(self._found):
+            left.add_metric((event.name,), event.count)
+            capacity.add_metric((event.name,), event.capacity)
         yield from (build, left, capacity, up)
 
+    def _look(self) -> bool:
+        """Tell whether all events could be looked at in time. If not, those that could are told all the same."""
+        if self._looking is None or not self._looking.is_alive():
+            self._found, self._whole = [], False
+            thread = threading.Thread(target=self._run, name="looking", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no room for one more
+                return False
+            self._looking = thread
+        self._looking.join(LOOK_S)
+        return self._whole
 
-def _events(store: Store) -> Iterator[Event]:
-    for name in store.names("", EVENTS_MAX):
-        event = store.look(name)
-        if not isinstance(event, NoSuchEvent):
-            yield event
+    def _run(self) -> None:
+        found, store, whole = self._found, self._mode.store, True
+        try:
+            for name in store.names("", EVENTS_MAX):
+                try:
+                    event = store.look(name)
+                except Damaged:  # this one; the others may be whole
+                    whole = False
+                    continue
+                if not isinstance(event, NoSuchEvent):
+                    found.append(event)
+        except Exception:  # noqa: BLE001  # whatever an engine raises: the rest is told all the same
+            return
+        self._whole = whole
 
 
 def _looked(family: Family) -> GaugeMetricFamily:

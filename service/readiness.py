@@ -39,6 +39,8 @@ NOBODY = "0" * 32
 OPEN, REACHABLE, OBTAINABLE, ROOM = "open", "reachable", "obtainable", "above the floor"
 NONE = "none"
 """Where there is no engine, or the disk is not ours to look after."""
+UNASKED = "not asked for"
+"""What came before it is not as it should be, or not known yet."""
 AWAITED = f"no answer within {READY_S:g} s"
 GOOD = frozenset({OPEN, REACHABLE, OBTAINABLE, ROOM, NONE})
 
@@ -95,8 +97,11 @@ class Readiness:
     def _run(self) -> None:
         try:
             self._found["disk"] = self._room()
+            # Until there is an answer, an engine is what does not give it, and where there is none, the store.
+            self._found |= {"lock": UNASKED} | ({"store": UNASKED} if self._engine else {"engine": NONE})
             self._found |= self._store()
             if self._found["store"] == OPEN:
+                del self._found["lock"]
                 self._found["lock"] = self._lock()
         except Exception:
             LOG.exception("whether it is ready could not be found out")
@@ -118,10 +123,10 @@ class Readiness:
             self._mode.store.look(self._event)
         except (Damaged, OSError) as error:
             LOG.warning("the ticket store cannot be read: %s", told(error))
-            return {"store": "cannot be read", "engine": engine, "lock": "not asked for"}
+            return {"store": "cannot be read", "engine": engine, "lock": UNASKED}
         except (NotWritten, Busy) as error:  # what engines raise
             LOG.warning("the ticket store cannot be read: %s", told(error))
-            return {"store": "cannot be read", "engine": "does not answer", "lock": "not asked for"}
+            return {"store": "cannot be read", "engine": "does not answer", "lock": UNASKED}
         return {"store": OPEN, "engine": engine}
 
     def _lock(self) -> str:

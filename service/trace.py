@@ -1,4 +1,4 @@
-"""What became of each command that names an order, and when, told to whoever is to note it.
+"""What became of each command, and when, told to whoever is to note it.
 
 One of them is a trace of every order that is placed, for a load test that wants to show who stood where when two sales
 collided. It is written when ``TURNSTILE_TRACE`` names a folder: each worker appends a JSON line an order to a file of
@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from service import watch
-from service.commands import Buy, Command, Hold
+from service.commands import Buy, Command, Hold, known_by
 from service.daemon import daemons_of
 from service.mode import Busy, begin_of
 from service.outcomes import NoSuchEvent
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Notes:
-    """What is noted of each order while it is decided, until it has left."""
+    """What is noted of each command while it is decided, until it has left, by what it is known by."""
 
     def __init__(self) -> None:
         self._here = threading.local()
@@ -46,16 +46,14 @@ class Notes:
         self._here.entered = time.monotonic_ns()
 
     def deciding(self, decide: Decide) -> Decide:
-        """Return ``decide`` with a note of when it was called for each order, and on which version.
+        """Return ``decide`` with a note of when it was called for each command, and on which version.
 
         Who did not ``enter`` is taken to have been let in then: engines read and lock in one step.
         """
 
         def noting(page: Page, command: Command) -> Decision:
-            if not command.order:
-                return decide(page, command)
             version, now = page.event.version if page.event else None, time.monotonic_ns()
-            self.noted[command.order] = {
+            self.noted[known_by(command)] = {
                 "entered": getattr(self._here, "entered", now),
                 "read": now,
                 "version": version,
@@ -102,7 +100,7 @@ class Told:
 
 
 class Teller(Protocol):
-    """One who is told of each command that names an order, when it has left."""
+    """One who is told of each command when it has left."""
 
     def open(self) -> None:
         """Open what is needed, after the fork."""
@@ -153,11 +151,10 @@ class Traced:
         return begin(command, telling)
 
     def _tell(self, command: Command, outcome: Reply | Exception, asked: int) -> None:
-        if command.order:
-            noted = self._notes.noted.pop(command.order, {})
-            told = Told(command, outcome, asked, time.monotonic_ns(), noted)
-            for teller in self._tellers:
-                teller.tell(told)
+        noted = self._notes.noted.pop(known_by(command), {})
+        told = Told(command, outcome, asked, time.monotonic_ns(), noted)
+        for teller in self._tellers:
+            teller.tell(told)
 
 
 class Lines:

@@ -28,6 +28,8 @@ CLIENTS = Path(__file__).parent.parent / "examples" / "clients"
 KEY = "the-key-of-a-purchase"
 ORDER = b'{"order":"e35e00df","tickets":[1,2]}'
 DETAIL = b'{"detail":"fewer are left"}'
+FOREIGN = {404, 429}
+"""What a proxy answers, with a page of its own."""
 
 
 def started(client: str, url: str, quantity: int = 2, attempts: int = 8, key: str = "") -> subprocess.Popen[str]:
@@ -105,7 +107,7 @@ class Answering(BaseHTTPRequestHandler):
         self.server.keys.append(self.headers["Idempotency-Key"])
         statuses = self.server.statuses
         status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
-        body = ORDER if status == 201 else DETAIL
+        body = ORDER if status == 201 else DETAIL if status not in FOREIGN else b"<h1>404, says a proxy</h1>"
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if status == 503:
@@ -141,12 +143,17 @@ def answering() -> Iterator[Callable[..., Counter]]:
         ([409], 1, 1, "fewer are left"),
         ([503], 2, 1, "was busy 2 times"),
         ([500], 2, 2, "nobody knows whether"),
+        ([429, 408, 201], 3, 0, ""),
+        ([500, 429, 201], 3, 0, ""),
+        ([500, 409], 2, 1, "fewer are left"),
+        ([500, 404], 2, 2, "nobody knows whether"),
+        ([404], 1, 1, "404"),
     ],
 )
 def test_what_is_certain_is_told_from_what_is_not(
     answering: Callable[..., Counter], client: str, statuses: list[int], asked: int, code: int, said: str
 ) -> None:
-    """503 and 500 are asked again, with one key, and so often and no more; 409 is an answer."""
+    """What was not decided is asked again, with one key, and so often and no more; 409 is an answer."""
     server = answering(*statuses)
     buyer = started(client, f"http://127.0.0.1:{server.server_port}", attempts=max(asked, 2))
     returned, _, complained = ended(buyer)
@@ -166,10 +173,10 @@ def test_a_script_that_is_not_told_what_to_buy_says_how_it_is_called() -> None:
 
 
 def program(name: str) -> str:
-    """Return where a load generator is that the tests do not install; without it, skip."""
-    found = shutil.which(name)
+    """Return where a load generator is that ``make test`` does not install; without it, skip."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:{sys.prefix}/{name}/bin")
     if found is None:
-        pytest.skip(f"there is no {name} to run its example with: pip install {name}")
+        pytest.skip(f"there is no {name} to run its example with")
     return found
 
 

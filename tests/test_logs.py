@@ -158,12 +158,32 @@ def test_every_line_is_an_object_and_has_no_secret(served: Callable[..., Service
     (line,) = lines_of(service, message="decided", command="buy")
     assert (line["outcome"], line["quantity"], line["version"], line["order"]) == ("sold", 2, 1, order[:16])
     assert line["wait_ms"] >= 0 <= line["hold_ms"]
+    (line,) = lines_of(service, message="decided", command="resize")
+    assert (line["outcome"], line["capacity"], "order" in line) == ("capacity-taken", 0, False)
     service.end()
     service.process.wait()
     assert lines_of(service, level="notice", message="stopped")
     said = service.log.read_text()
     for word in (order, service.token, "a-key-that-is-secret", "Jane Doe"):
         assert word not in said
+
+
+def test_each_decision_leaves_a_line_and_nothing_else_does(served: Callable[..., Service]) -> None:
+    """Also those that no buyer asked for. An answer that a key had before names the order that there is."""
+    service = served("file_lock", log="json", log_level="debug")
+    with requests.Session() as session:
+        headers = {"Idempotency-Key": "a-key"}
+        orders = [
+            session.post(f"{service.url}/buy", json={"quantity": 1}, headers=headers).json()["order"] for _ in range(2)
+        ]
+        assert session.post(f"{service.url}/events/somebody-s-name/buy", json={"quantity": 1}).status_code == 404
+        held = session.post(f"{service.url}/events/default/holds", json={"quantity": 2, "ttl_s": 1})
+        assert held.status_code == 201
+    until(lambda: len(lines_of(service, message="decided", command="sweep", outcome="swept", ended=1)) == 1)
+    first, again = lines_of(service, message="decided", command="buy")
+    assert (first["order"], again["order"]) == (orders[0][:16], orders[1][:16]) == (first["order"], first["order"])
+    assert ("again" in first, again["again"]) == (False, True)
+    assert "somebody" not in service.log.read_text()
 
 
 def test_by_default_a_request_leaves_no_line(served: Callable[..., Service]) -> None:

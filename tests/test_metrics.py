@@ -21,7 +21,8 @@ import pytest
 import requests
 
 from loadtest import serve
-from service import catalogue, counts, watch
+from service import catalogue, counts, exposition, watch
+from service.commands import Resize, Sweep
 from service.committer import Committer
 from service.exposition import FRESH_S
 from service.families import COUNTED, LOOKED_AT
@@ -30,7 +31,7 @@ from service.mode import Busy
 from service.outcomes import NoSuchEvent
 from service.settings import Settings
 from service.watch import Watch
-from tests.counter import ON_FILES, buying, decide_now
+from tests.counter import ON_FILES, Counter, buying, decide_now
 from tests.metrics import counted, folder_of, total
 from tests.processes import children_of, holds, listening
 from tests.waiting import PATIENCE_S, until
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from loadtest.serve import Service
     from service.commands import Command
     from service.rules import Decision, Page
+    from service.values import Event
 
 ROOT = Path(__file__).parent.parent
 IN_PROCESS = [name for name in ON_FILES if name != "single_writer"]
@@ -258,6 +260,31 @@ def test_what_cannot_be_read_is_to_be_asked_for_again(served: Callable[..., Serv
     assert total(service.url, "turnstile_store_up") == 1
 
 
+def test_a_store_that_does_not_answer_is_told_in_time(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before whoever asks gives up, and would think the service down. Other events are told of all the same."""
+    counter.event("whole", 3)
+    monkeypatch.setattr(exposition, "LOOK_S", 0.2)
+    mode, going_on = counter.opened("file_lock"), threading.Event()
+    looked, look = exposition._Looked(mode), mode.store.look  # noqa: SLF001  # the rest of it needs a folder of counts
+
+    def told() -> dict[str, dict[str, float]]:
+        return {
+            family.name: {sample.labels.get("event", ""): sample.value for sample in family.samples}
+            for family in looked.collect()
+        }
+
+    def silent(name: str) -> Event | NoSuchEvent:
+        return look(name) if going_on.wait(PATIENCE_S) else NoSuchEvent(name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mode.store, "look", silent)
+        assert (told()["turnstile_store_up"], told()["turnstile_tickets_left"]) == ({"": 0}, {})
+        going_on.set()
+        until(lambda: told()["turnstile_store_up"] == {"": 1})
+    (counter.directory / "default.json").write_text('{"event":"default","capac')
+    assert (told()["turnstile_store_up"], told()["turnstile_tickets_left"]) == ({"": 0}, {"whole": 3})
+
+
 def test_a_count_that_cannot_be_made_is_lost_and_no_more() -> None:
     """Whoever tells of a turn has an order that is done: it must hear of nothing else. All processes say it once."""
     command = [sys.executable, "-c", BEREFT]
@@ -322,15 +349,17 @@ class Recorder(Watch):
 
 @pytest.mark.parametrize("mode", IN_PROCESS)
 def test_every_mode_tells_of_its_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    """One for each order, whose fsync was inside it."""
+    """One for each command, also those that no buyer sends; its fsync was inside it."""
     (tmp_path / "default.json").write_text('{"count": 10}')
     built, _ = catalogue.build(catalogue.chosen(Settings(mode=mode, data=tmp_path)))
     built.open()
     monkeypatch.setattr(watch, "here", recorder := Recorder())
-    for _ in range(3):
-        built.execute(buying())
+    for command in (buying(), buying(), Resize("default", 11)):
+        built.execute(command)
     assert (len(recorder.turns), len(recorder.fsyncs)) == (3, 3)
     assert all(wait >= 0 and hold >= fsync for (wait, hold), fsync in zip(recorder.turns, recorder.fsyncs, strict=True))
+    built.execute(Sweep("default"))
+    assert len(recorder.turns) == 4
 
 
 def test_what_waits_is_what_the_queue_says(monkeypatch: pytest.MonkeyPatch) -> None:

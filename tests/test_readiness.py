@@ -150,6 +150,23 @@ def test_a_store_an_engine_and_a_disk_are_told_apart(counter: Counter, monkeypat
     assert "store: cannot be read; lock: not asked for" in refusal(checks_of(mode, counter))
 
 
+@pytest.mark.parametrize("engine", [True, False])
+def test_whoever_does_not_answer_is_named_and_no_other(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, *, engine: bool
+) -> None:
+    """What was not asked for yet is not said to be silent."""
+    mode, going_on = counter.opened("file_lock"), threading.Event()
+    monkeypatch.setattr(readiness, "READY_S", 0.2)
+    with monkeypatch.context() as patch:
+        patch.setattr(mode.store, "look", lambda _: going_on.wait(PATIENCE_S))
+        said = refusal(Readiness(mode, "default", None, 0, engine=engine))
+        going_on.set()
+    names = ("store: not asked for", "engine: no answer") if engine else ("store: no answer",)
+    assert [name for name in names if name in said] == list(names)
+    assert said.count("no answer") == 1
+    assert "lock: not asked for" in said
+
+
 def test_a_question_does_not_pause_before_deciding(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a pause of a minute, it would keep all buyers waiting for as long."""
     pauses: list[float] = []

@@ -18,7 +18,11 @@ import requests
 ATTEMPTS_MAX = 8
 REPLY_S = 10.0
 PAUSE_S, PAUSE_MAX_S = 0.1, 5.0
-REFUSED_MIN, UNKNOWN_MIN, BUSY = 400, 500, 503
+REFUSED_MIN, UNKNOWN_MIN = 400, 500
+NOT_DONE = {408, 429, 503}
+"""Certainly nothing was done by this attempt, so ask again: the service was busy, or a proxy in front of it."""
+DECIDED = {409, 422}
+"""The service has decided, and would have told an order that an earlier attempt had made."""
 
 
 class Refused(Exception):
@@ -52,9 +56,11 @@ def buy(
                 if reply.status_code == requests.codes.created:
                     order: dict[str, Any] = reply.json()
                     return order
-                if REFUSED_MIN <= reply.status_code < UNKNOWN_MIN:
-                    raise Refused(reply.json()["detail"])
-                doubt = doubt or reply.status_code != BUSY  # 503: certainly nothing was done
+                if reply.status_code not in NOT_DONE and REFUSED_MIN <= reply.status_code < UNKNOWN_MIN:
+                    if doubt and reply.status_code not in DECIDED:
+                        break  # nothing was done now, which does not say what was done before
+                    raise Refused(_why(reply))
+                doubt = doubt or reply.status_code not in NOT_DONE
                 pause_s = _told_or(reply, _backoff(attempt))
             time.sleep(pause_s)
     if doubt:
@@ -65,6 +71,14 @@ def buy(
 def _backoff(attempt: int) -> float:
     """Return a pause that grows, drawn by lot: those who failed at one moment must not come back at one moment."""
     return random.uniform(0, min(PAUSE_MAX_S, PAUSE_S * 2**attempt))  # noqa: S311  # no secret
+
+
+def _why(reply: requests.Response) -> str:
+    """Return the service's reason, or what a proxy said, which may be a page."""
+    try:
+        return str(reply.json()["detail"])
+    except (ValueError, TypeError, KeyError):
+        return f"{reply.status_code} {reply.reason}"
 
 
 def _told_or(reply: requests.Response, pause_s: float) -> float:

@@ -2,7 +2,8 @@
 # Buy tickets with curl: buy.sh URL EVENT QUANTITY, such as buy.sh http://127.0.0.1:8000 default 2
 #
 # One key for all attempts: a reply that was lost on the way costs nothing, for who asks again gets the first answer.
-# 503 means that certainly nothing was sold, no reply or 500 that nobody knows; both are asked again. 4xx is an answer.
+# 503, and 408 and 429 from a proxy, mean that certainly nothing was sold, no reply or 500 that nobody knows; all are asked
+# again. Another 4xx is an answer; where an attempt before is in doubt, only 409 and 422 tell what became of it.
 # Exit 0: bought. 1: refused, the answer says why. 2: nobody knows, ask again with KEY=... as it is printed.
 # 64: it was called otherwise than so.
 set -eu
@@ -33,11 +34,16 @@ while [ "$attempt" -le "$attempts_max" ]; do
 		printf '%s\n' "$body"
 		exit 0
 		;;
-	4??)
+	408 | 429 | 503) pause=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9][0-9]*\).*/\1/p' "$headers") ;;
+	409 | 422)
 		printf '%s\n' "$body" >&2
 		exit 1
 		;;
-	503) pause=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9][0-9]*\).*/\1/p' "$headers") ;;
+	4??)
+		printf '%s\n' "$body" >&2
+		[ "$doubt" = yes ] || exit 1
+		break
+		;;
 	*)
 		pause=
 		doubt=yes
