@@ -201,14 +201,17 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
             known = ", ".join(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
             raise WrongSetting(f"{PREFIX}{name} is no setting: there are {known}")
     given = {name.lower(): value for name, value in ours.items()} | dict(flags)
-    for name in sorted(SECRET):
+    places = {name: given.get(f"{name}_file", "") for name in sorted(SECRET)}
+    for name in places:
         _fetch(name, given)
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        shown = "(not shown)" if name in SECRET else given[name]
-        raise wrong(name, shown, str(Settings.model_fields[name].description)) from None
+        expected = str(Settings.model_fields[name].description)
+        if place := places.get(name):
+            raise wrong(f"{name}_file", place, f"a file with {expected}") from None
+        raise wrong(name, "(not shown)" if name in SECRET else given[name], expected) from None
 
 
 def seen_by_all(flags: Mapping[str, str]) -> list[str]:

@@ -67,7 +67,7 @@ def test_a_file_that_holds_no_secret_is_one_sentence(tmp_path: Path, name: str) 
         "which is empty: expected": (b"\n", {}),
         "it is not UTF-8": (b"sesame\xff", {}),
         "are both there: leave one of them out": (b"x", {f"TURNSTILE_{name.upper()}": "sesame"}),
-        r"is '\(not shown\)': expected": (b"sesame\nsesame", {}),
+        "expected a file with (16 to 256|an address)": (b"sesame\nsesame", {}),
     }
     for told, (text, more) in cases.items():
         place.unlink(missing_ok=True)
