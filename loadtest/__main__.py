@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from loadtest import compare, difference, engines, faults, folder, judge, plan, refusals, schedule, session
+from loadtest import compare, difference, engines, faults, judge, plan, refusals, rounds, schedule, session
 from loadtest.export import FIGURES
 from loadtest.require import WrongRequirement, parse
 from loadtest.shapes import SHAPES
@@ -39,7 +39,6 @@ HOSTS_MAX = 16
 SHAPE, SHAPE_OF_FAULTS, SHAPE_OF_SOAK, SECONDS, SOAK_S = "blog", "flash-sale", "mixed", 5.0, 600.0
 """What is run where nobody asks for anything else."""
 PASSWORD = re.compile(r"(?:(://[^:/@\s]*:)[^/\s]*(?=@)|([?&][a-z]*password=)[^&\s]*)")
-MODE_NAME = re.compile(r"[a-z0-9_]+")
 SERVICE = "service"
 """What stands in place of a mode's name where nobody knows it beforehand."""
 
@@ -124,9 +123,7 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
     setup = compare.Setup(
         options["workers"], options["threads"], processes, options["trace"], options["hosts"], kinds, options["soak"]
     )
-    names = list(dict.fromkeys(name.strip() for name in options["modes"].split(",")))
-    if not all(MODE_NAME.fullmatch(name) and name != folder.CEILING for name in names):
-        raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
+    names = refusals.modes_of(options["modes"])
     refusals.check_required(options["requirements"], names)
     needed = refusals.engines_of(names, options["hosts"], options["url"])
     refusals.check_disks(kinds, needed, options["url"])
@@ -136,10 +133,12 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
 
     def run(place: Path, follow: Follow) -> None:
         with engines.running(needed, options["url"]) as databases:
-            for number, name in compare.order(names, options["repeat"], ceiling=ceiling):
-                title = f"{name} ({number}/{options['repeat']})" if options["repeat"] > 1 else name
+
+            def once(number: int, name: str, title: str) -> None:
                 home = place / f"round-{number}" / name
                 compare.serve_and_run(name, home, scene, setup, follow(title), databases.fresh(name, home))
+
+            rounds.carry_out(once, place, names, options["repeat"], ceiling=ceiling)
 
     session.record(run, scene, _asked(options), options)
 
@@ -158,7 +157,7 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
     scene = _scene(options, event=options["event"], think_s=0.0)
     refusals.check_required(options["requirements"], [SERVICE])
     if scene.holds_end and not options["token"]:
-        sentence = "only the journal says which holds have ended, so this shape needs the admin token"
+        sentence = "only the journal says which holds have ended: this shape needs TURNSTILE_ADMIN_TOKEN"
         raise click.BadParameter(sentence, param_hint="'--token'")
     url = url.rstrip("/")
     if why := compare.refusal(url, options["event"], options["token"]):

@@ -1,8 +1,4 @@
-"""Run scenes: start the service in one mode after the other, or take one that is running, and record what happens.
-
-Modes are interleaved: each round runs all of them, beginning with another one each time, and a no-op ceiling, so that
-noise that outlasts a round falls on all alike.
-"""
+"""Run scenes: start the service in one mode after the other, or take one that is running, and record what happens."""
 
 from __future__ import annotations
 
@@ -28,7 +24,7 @@ from loadtest.usage import Meter
 from loadtest.verdict import PROMISES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from loadtest.drive import Driven, Progress
@@ -59,14 +55,6 @@ class Setup:
     hosts: int = 1
     faults: tuple[Kind, ...] = ()
     soak: bool = False
-
-
-def order(modes: Sequence[str], repeat: int, *, ceiling: bool) -> Iterator[tuple[int, str]]:
-    """Yield what to run, as (round, mode): each round all modes and the ceiling, rotated by one each time."""
-    names = [*([folder.CEILING] if ceiling else []), *modes]
-    for number in range(repeat):
-        turn = number % len(names)
-        yield from ((number + 1, name) for name in names[turn:] + names[:turn])
 
 
 def serve_and_run(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from loadtest import engines, plan, schedule, serve, slowness, volume
+from loadtest.folder import CEILING
 from loadtest.serve import NotServed
 from loadtest.servers.process import Missing
 from loadtest.shapes import SHAPES
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
     from loadtest.schedule import Kind
 
 DEFAULT_MODES = "naive,no_lock,thread_lock,process_lock,file_lock,ticket_lock,lease,group_commit,single_writer"
+MODE_NAME = re.compile(r"[a-z0-9_]+")
+
+
+def modes_of(listed: str) -> list[str]:
+    """Return the modes that are named in a list, each once."""
+    names = list(dict.fromkeys(name.strip() for name in listed.split(",")))
+    if not all(MODE_NAME.fullmatch(name) and name != CEILING for name in names):
+        raise click.BadParameter("expected the names of modes with commas between", param_hint="'--modes'")
+    return names
 
 
 def faults_of(listed: str) -> tuple[Kind, ...]:
@@ -25,7 +36,7 @@ def faults_of(listed: str) -> tuple[Kind, ...]:
     names = [name.strip() for name in listed.split(",")] if listed else []
     known = [kind for name in names for kind in schedule.KINDS if kind == name]
     if len(known) < len(names):
-        sentence = f"expected some of {', '.join(schedule.KINDS)}, with commas between"
+        sentence = f"{listed!r}: expected some of {', '.join(schedule.KINDS)}, with commas between"
         raise click.BadParameter(sentence, param_hint="'--faults'")
     return tuple(known)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest import compare, export, judge
+from loadtest import export, judge, rounds
 from loadtest.difference import differences
 from loadtest.findings import Checked, Finding, Witness, pooled
 from loadtest.history import Operation, Passage
@@ -101,10 +101,10 @@ def test_a_ratio_turned_around_is_its_inverse(values: list[float], factor: float
 
 def test_modes_are_interleaved_in_rotated_order() -> None:
     """Each round has every mode and the ceiling once, and begins with another one."""
-    rounds = list(compare.order(["a", "b"], 3, ceiling=True))
-    names = [[name for number, name in rounds if number == each] for each in (1, 2, 3)]
+    ran = list(rounds.order(["a", "b"], 3, ceiling=True))
+    names = [[name for number, name in ran if number == each] for each in (1, 2, 3)]
     assert names == [["ceiling", "a", "b"], ["a", "b", "ceiling"], ["b", "ceiling", "a"]]
-    assert list(compare.order(["a"], 2, ceiling=False)) == [(1, "a"), (2, "a")]
+    assert list(rounds.order(["a"], 2, ceiling=False)) == [(1, "a"), (2, "a")]
 
 
 FIGURES: dict[str, dict[str, float | None]] = {
