@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
+from loadtest import serve
 from tests.proxy import proxied
 from tests.waiting import PROGRAM_S, until
 
@@ -141,7 +142,7 @@ def answering() -> Iterator[Callable[..., Counter]]:
     [
         ([503, 500, 201], 3, 0, ""),
         ([409], 1, 1, "fewer are left"),
-        ([503], 2, 1, "was busy 2 times"),
+        ([503], 2, 1, "was busy or away 2 times"),
         ([500], 2, 2, "nobody knows whether"),
         ([429, 408, 201], 3, 0, ""),
         ([500, 429, 201], 3, 0, ""),
@@ -162,6 +163,14 @@ def test_what_is_certain_is_told_from_what_is_not(
     assert said in complained
     if code == 2:
         assert server.keys[0] in complained
+
+
+@each_client
+def test_where_nobody_is_surely_nothing_was_bought(client: str) -> None:
+    """No connection, so nothing was sent: exit 1, and not 2."""
+    code, printed, complained = ended(started(client, f"http://127.0.0.1:{serve.free_port()}", attempts=2))
+    assert (code, printed) == (1, "")
+    assert "was busy or away 2 times" in complained
 
 
 def test_a_script_that_is_not_told_what_to_buy_says_how_it_is_called() -> None:

@@ -37,6 +37,8 @@ def test_a_chapter_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
     _printed(page)
     _needed(PROGRAMS.get(page.stem))
     shown = [(command, lines) for command, lines in steps(page.read_text()) if ALL or FAULTS not in command]
+    if not shown:
+        pytest.skip("each command has faults, which take long: TURNSTILE_TUTORIAL=all runs it")
     for turn in range(1, TRIES_MAX + 1):
         place = tmp_path / str(turn)
         place.mkdir()

@@ -55,4 +55,10 @@ class Counter(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Counter).serve_forever()
+    if not sys.argv[1:] or not sys.argv[1].isdigit():
+        sys.exit("usage: tickets.py PORT [--lock], such as tickets.py 8001")
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Counter)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"port {sys.argv[1]} cannot be listened on ({error}): choose another one")
+    server.serve_forever()

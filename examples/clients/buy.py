@@ -14,6 +14,7 @@ import uuid
 from typing import Any
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
 ATTEMPTS_MAX = 8
 REPLY_S = 10.0
@@ -48,8 +49,9 @@ def buy(
                     headers={"Idempotency-Key": key},
                     timeout=REPLY_S,
                 )
-            except requests.ConnectTimeout:
-                pause_s = _backoff(attempt)  # there was no connection, so nothing was sent
+            except requests.ConnectionError as error:
+                doubt = doubt or _may_be_sent(error)
+                pause_s = _backoff(attempt)
             except requests.RequestException:
                 doubt, pause_s = True, _backoff(attempt)  # the reply is missing, and perhaps only that
             else:
@@ -65,7 +67,13 @@ def buy(
             time.sleep(pause_s)
     if doubt:
         raise Doubtful(f"nobody knows whether {quantity} tickets were bought: ask again with the key {key}")
-    raise Refused(f"the counter was busy {attempts_max} times: come again later")
+    raise Refused(f"the counter was busy or away {attempts_max} times, so nothing was bought: come again later")
+
+
+def _may_be_sent(error: requests.ConnectionError) -> bool:
+    """Tell whether there was a connection, by which the order may have gone out; else surely nothing was done."""
+    cause = getattr(error.args[0], "reason", None) if error.args else None
+    return not isinstance(error, requests.ConnectTimeout) and not isinstance(cause, NewConnectionError)
 
 
 def _backoff(attempt: int) -> float:

@@ -23,17 +23,22 @@ while [ "$attempt" -le "$attempts_max" ]; do
 	# -f is left out: the body of a refusal says why. The status stands on a line of its own behind the body.
 	reply=$(curl --silent --show-error --max-time 10 --dump-header "$headers" --write-out '\n%{http_code}' \
 		--header 'Content-Type: application/json' --header "Idempotency-Key: $key" \
-		--data "{\"quantity\": $quantity}" "$url/events/$event/buy") || reply="
+		--data "{\"quantity\": $quantity}" "$url/events/$event/buy") && code=0 || code=$?
+	[ "$code" = 0 ] || reply="
 000"
+	# 6 and 7 of curl: there was no connection, so surely nothing was done.
+	[ "$code" != 6 ] && [ "$code" != 7 ] || reply="
+away"
 	status=${reply##*
 }
-	body=${reply%
-*}
+	body=$(printf '%s' "${reply%
+*}")
 	case $status in
 	201)
 		printf '%s\n' "$body"
 		exit 0
 		;;
+	away) pause= ;;
 	408 | 429 | 503) pause=$(sed -n 's/^[Rr]etry-[Aa]fter: *\([0-9][0-9]*\).*/\1/p' "$headers") ;;
 	409 | 422)
 		printf '%s\n' "$body" >&2
@@ -55,7 +60,7 @@ while [ "$attempt" -le "$attempts_max" ]; do
 	attempt=$((attempt + 1))
 done
 if [ "$doubt" = no ]; then
-	echo "the counter was busy $attempts_max times, so nothing was bought: come again later" >&2
+	echo "the counter was busy or away $attempts_max times, so nothing was bought: come again later" >&2
 	exit 1
 fi
 echo "nobody knows whether the tickets were bought: ask again with KEY=$key" >&2
