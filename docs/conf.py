@@ -30,6 +30,8 @@ html_theme = "furo"
 html_title = "Turnstile"
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
+# Whoever asks for the root of the site is led to its first page.
+html_extra_path = ["root"]
 html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
