@@ -9,7 +9,7 @@ do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from loadtest.mishaps import HOLDERS
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from loadtest.mishaps import Mishap, Name
 
 Word = Literal["as claimed", "broke its word", "could not tell"]
+Excuse = Literal["none", "unsure", "let in"]
+EXCUSES: tuple[Excuse, ...] = get_args(Excuse)
+"""From none to a good one."""
 
 LET_IN: Name = "paused holder"
 """The only one beside whom others may be let in, for he goes on later: who is dead does not."""
@@ -30,6 +33,18 @@ def is_promised(mishap: Mishap, survives: Sequence[str]) -> bool:
     return name in survives if name in HOLDERS else True
 
 
+def excuse(mishap: Mishap, survives: Sequence[str], *, met: bool) -> Excuse:
+    """Return what a mishap makes of something wrong that was not over before it.
+
+    Where the others stood still, nobody was let in. ``met`` says that whoever was out was inside.
+    """
+    if mishap.name != LET_IN or mishap.stuck or is_promised(mishap, survives):
+        return "none"
+    if met:
+        return "let in"
+    return "none" if mishap.free else "unsure"
+
+
 def fate(mishap: Mishap, survives: Sequence[str], *, proven: bool = False) -> Word:
     """Return how a mode fared. ``proven``: it was caught selling what was sold, which a pause may have led to."""
     if mishap.wrong:
@@ -39,7 +54,7 @@ def fate(mishap: Mishap, survives: Sequence[str], *, proven: bool = False) -> Wo
             return "broke its word"
         missed = mishap.name in {*HOLDERS, "full disk"} and not (mishap.met or mishap.free)
         return "could not tell" if missed else "as claimed"
-    if mishap.stuck or (proven and mishap.name == LET_IN) or mishap.name == "killed worker":
+    if mishap.stuck or (proven and mishap.met and mishap.name == LET_IN) or mishap.name == "killed worker":
         return "as claimed"
     return "broke its word" if mishap.met else "could not tell"
 

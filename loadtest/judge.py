@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from loadtest import folder, growth
 from loadtest.check import check
 from loadtest.cost import QUIET_CORES_MAX, other_cores
+from loadtest.excuses import excuses
 from loadtest.findings import Checked, Finding, Witness, pooled
 from loadtest.measure import Measured, measure
 from loadtest.mishaps import befallen
@@ -125,7 +125,13 @@ def _result(mode: str, recorded: Sequence[Recorded], ceilings: dict[str, _Ceilin
             alone=recorded[0].alone,
             failures=tuple(broken),
             mishaps=mishaps,
-            before=any(_proven_before(each, by_slice[each.name]) for each in recorded),
+            excuses=tuple(
+                excuse
+                for each in recorded
+                for excuse in excuses(
+                    by_slice[each.name], each.operations, each.faults, tuple(claim.get("survives", ()))
+                )
+            ),
             unseen=any(each.soak for each in whole) and not any(each.judged for each in used),
         ),
     )
@@ -160,14 +166,6 @@ def _checked(each: Recorded) -> Checked:
     if not each.failure:
         return checked
     return replace(checked, findings=tuple(finding for finding in checked.findings if finding.anomaly in PROOFS))
-
-
-def _proven_before(each: Recorded, checked: Checked) -> bool:
-    """Tell whether all of a case that is proof was over before anything was done on purpose."""
-    first = min((stretch.from_ns for stretch in each.faults), default=math.inf)
-    over = {row.name for row in each.operations if row.returned < first}
-    cases = [case for found in checked.findings if found.anomaly in PROOFS for case in (found.first, found.worst)]
-    return any(case.operations and over.issuperset(case.operations) for case in cases)
 
 
 def _round(each: Recorded, ceilings: dict[str, _Ceiling]) -> Round:

@@ -96,6 +96,12 @@ def befallen(slices: Sequence[tuple[Sequence[Stretch], Sequence[Operation]]]) ->
     return tuple(_pooled(name, of_name) for name, of_name in cases.items())
 
 
+def each_by_itself(stretches: Sequence[Stretch], operations: Sequence[Operation]) -> list[Mishap]:
+    """Return what happened in a slice, one for each stretch that was meant to last."""
+    rows = _Seen(operations)
+    return [_pooled(each.mishap, [(each, rows)]) for each in stretches if each.mishap]
+
+
 class _Seen:
     """The operations of a slice, so sorted that those about a stretch of a long one are found at once."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from loadtest.fates import LET_IN, Word, fate, is_promised, listed, seen_of
+from loadtest.fates import EXCUSES, Excuse, Word, excuse, fate, is_promised, listed, seen_of
 from loadtest.mishaps import HOLDERS
 
 if TYPE_CHECKING:
@@ -71,24 +71,22 @@ class Claimed:
 class Conditions:
     """How a run was made. ``alone``: nobody else can have bought. ``failures``: slices that did not end well.
 
-    ``mishaps`` is what was done on purpose meanwhile, and ``before`` says that there was proof before the first of it,
-    which nothing excuses. ``unseen``: what grows was to be seen, and could not be.
+    ``mishaps`` is what was done on purpose meanwhile, and ``excuses`` what that makes of each case found, where
+    it is known which was over when. ``unseen``: what grows was to be seen, and could not be.
     """
 
     open_loop: bool = False
     alone: bool = True
     failures: tuple[str, ...] = ()
     mishaps: tuple[Mishap, ...] = ()
-    before: bool = False
+    excuses: tuple[Excuse, ...] = ()
     unseen: bool = False
 
 
 def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: Conditions) -> Verdict:
     """Hold a mode to its claim."""
     mishaps, survives, reaches = conditions.mishaps, claimed.survives, _reaches(claimed)
-    # Where the others stood still while a holder was out, nobody was let in beside him: that excuses nothing wrong.
-    barred = all(each.stuck or is_promised(each, survives) for each in mishaps if each.name == LET_IN)
-    safe = reaches and (barred or conditions.before)
+    excused = _excused(conditions, survives)
     told = _told(claimed, mishaps)
     found = [f"{finding.anomaly} x {finding.times}" for finding in checked.findings]
     proven = any(finding.anomaly in PROOFS for finding in checked.findings)
@@ -96,15 +94,17 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     borne = [seen_of(each) for each in mishaps if each.stuck and not is_promised(each, survives)]
     seen = ", ".join([*found, *filter(None, dict.fromkeys([*broken, *borne]))])
     also = f"; and {conditions.failures[0]}" if conditions.failures else ""
-    guilty = (proven or (checked.findings and conditions.alone)) and safe
+    guilty = (proven or (checked.findings and conditions.alone)) and reaches and excused == "none"
     if guilty or any(reaches and (each.wrong or (each.stuck and is_promised(each, survives))) for each in mishaps):
         return Verdict("broke its word", f"{told} it was caught: {seen}{also}")
-    if proven:
+    if proven and (not reaches or excused == "let in"):
         return Verdict("as claimed", f"{told} it was caught: {seen}{also}")
     doubt = _doubt(claimed, checked, measured, conditions)
     if checked.findings:
         stranger = "somebody else bought meanwhile, or the count is wrong"
-        doubt = f"{', '.join(found)}: {'no sale was lost or made twice' if conditions.alone else stranger}"
+        paused = "a pause may have led to it, and nobody knows whom it met"
+        known = paused if proven else "no sale was lost or made twice"
+        doubt = f"{', '.join(found)}: {known if conditions.alone else stranger}"
     if doubt:
         return Verdict("could not tell", doubt)
     if broken or not reaches:
@@ -112,6 +112,13 @@ def verdict(claimed: Claimed, checked: Checked, measured: Measured, conditions: 
     if borne:
         return Verdict("as claimed", f"{told} it was caught: {seen}")
     return Verdict("as claimed", f"{told} nothing was wrong, and {measured.decided} requests were measured")
+
+
+def _excused(conditions: Conditions, survives: Sequence[str]) -> Excuse:
+    """Return the excuse of the case that has the least, or, where no case is known, the best that there is."""
+    cases = conditions.excuses
+    pauses: list[Excuse] = [excuse(each, survives, met=each.met) for each in conditions.mishaps]
+    return min(cases, key=EXCUSES.index) if cases else max(["none", *pauses], key=EXCUSES.index)
 
 
 def _reaches(claimed: Claimed) -> bool:

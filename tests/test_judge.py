@@ -49,18 +49,62 @@ def left(run: Path, operations: list[Operation], faults: list[Stretch], number: 
     return run
 
 
+PAUSED = Stretch("worker 70 paused", 11 * S, 16 * S, "paused holder", met=True)
+
+
+def sold_twice(at_s: float, still_s: float = 0.0) -> list[Operation]:
+    """Return a purchase a second, and of one ticket a second one. After 10 s nobody is served for ``still_s``."""
+    rows = []
+    for version in range(1, 30):
+        moment = version + still_s * (version > 10)
+        buyers = (0, 1) if moment == at_s else (0,)
+        rows += [bought(version, moment, buyer=buyer, number=version) for buyer in buyers]
+    return rows
+
+
 @pytest.mark.parametrize(("twice_at_s", "word"), [(2.0, "broke its word"), (12.0, "as claimed")])
 def test_a_pause_excuses_nothing_that_was_over_before_it(tmp_path: Path, twice_at_s: float, word: str) -> None:
     """Two buyers have one ticket: while a holder is paused that may come of it, before that the lock is none."""
-    rows = []
-    for version in range(1, 30):
-        at_s = float(version)
-        rows.append(bought(version, at_s, buyer=0, number=version))
-        if at_s == twice_at_s:
-            rows.append(bought(version, at_s, buyer=1, number=version))
-    paused = Stretch("worker 70 paused", 11 * S, 16 * S, "paused holder", met=True)
-    (result,), _ = judge(left(tmp_path, rows, [paused]))
+    (result,), _ = judge(left(tmp_path, sold_twice(twice_at_s), [PAUSED]))
     assert (result.verdict.word, "double sale x 1" in result.verdict.why) == (word, True), result.verdict
+
+
+LOOK = Stretch("worker 70 stopped for a look", 9 * S, 10 * S)
+STOPPED = Stretch("the service killed", 5 * S, 6 * S, "killed service", met=True)
+
+
+@pytest.mark.parametrize(
+    ("twice_at_s", "faults", "word"),
+    [
+        (7.0, [STOPPED, PAUSED], "broke its word"),
+        (12.0, [STOPPED, PAUSED], "as claimed"),
+        (9.0, [LOOK, PAUSED], "as claimed"),  # whoever was stopped for a look may have had the lock
+        (7.0, [LOOK, PAUSED], "broke its word"),
+        (12.0, [replace(PAUSED, met=False)], "broke its word"),  # and, with no trace, there was no holder
+        (12.0, [replace(PAUSED, victim="70", mishap=None)], "could not tell"),  # taken back: the scene was over
+        (12.0, [STOPPED], "broke its word"),
+        (12.0, [LOOK, replace(STOPPED, from_ns=11 * S, to_ns=12 * S)], "broke its word"),
+    ],
+)
+def test_a_pause_excuses_what_came_after_its_holder_was_hunted_for(
+    tmp_path: Path, twice_at_s: float, faults: list[Stretch], word: str
+) -> None:
+    """Another fault excuses nothing, before it or after it."""
+    (result,), _ = judge(left(tmp_path, sold_twice(twice_at_s), faults))
+    assert (result.verdict.word, "double sale x 1" in result.verdict.why) == (word, True), result.verdict
+
+
+def test_each_pause_is_looked_at_by_itself(tmp_path: Path) -> None:
+    """That the others stood still in the first round denies the second nothing, and is no excuse in its own."""
+    waiting = replace(bought(99, 12.0, buyer=2, number=99), returned=18 * S, outcome="not done", version=None)
+    left(tmp_path, [*sold_twice(0.0, 8.0), waiting], [PAUSED], 1)
+    left(tmp_path, sold_twice(12.0), [PAUSED], 2)
+    (result,), _ = judge(tmp_path)
+    assert result.mishaps[0].stuck
+    assert result.verdict.word == "as claimed", result.verdict
+    left(tmp_path, [*sold_twice(28.0, 8.0), waiting], [PAUSED], 3)
+    (result,), _ = judge(tmp_path)
+    assert result.verdict.word == "broke its word", result.verdict
 
 
 @pytest.mark.parametrize(("alone", "remain"), [(True, 2 * (TICKETS - 29)), (False, TICKETS - 29)])
