@@ -225,6 +225,47 @@ def stopped(directory: Path) -> None:
     (directory / "concert.jsonl.stopped").write_text("fsync failed")
 
 
+def half_a_copy(directory: Path) -> None:
+    (directory / recovery.INCOMPLETE).write_text("a copy was begun here\n")
+
+
+def half_a_copy_of_nothing(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+    half_a_copy(directory)
+
+
+def begun_again(directory: Path) -> None:
+    (directory / "default.json").write_text('{"count": 10}')
+
+
+def begun_with_more(directory: Path) -> None:
+    newer_document(directory)
+    (directory / "concert.json").write_text('{"count": 6}')
+
+
+def open_to_everybody(directory: Path) -> None:
+    directory.chmod(0o777)
+
+
+def begun_again_without_its_journal(directory: Path) -> None:
+    no_journal(directory)
+    begun_again(directory)
+
+
+def of_a_newer_journal(directory: Path) -> None:
+    """The document is of the first journal, and of a version that the last one has not come to."""
+    from service.stores.document import Checkpoint, rendered  # noqa: PLC0415  # as above
+    from service.values import Event  # noqa: PLC0415  # as above
+
+    (directory / "default.json").write_bytes(rendered(Checkpoint(Event("default", 1000, 900, 999), 0, 100)))
+
+
+def a_folder(directory: Path) -> None:
+    no_document(directory)
+    (directory / "concert.json").mkdir()
+
+
 CASES = {
     half_a_line: ("", "default.jsonl: half a line from byte", True),
     old_document: ("", "concert.json is at version 0, its journal at 1", True),
@@ -236,6 +277,11 @@ CASES = {
     first_journal_lost: ("and what came before is missing: restore it", "", False),
     a_link: ("concert.jsonl cannot be read", "", False),
     a_name: ("an event's name has only a-z", "", False),
+    half_a_copy: ("is a copy that has not come to its end: make it again", "", False),
+    begun_again: ("default.json starts an event, but default.jsonl already records", "", False),
+    begun_with_more: ("concert.json starts an event, but concert.jsonl already records 0 changes", "", False),
+    begun_again_without_its_journal: ("default.jsonl is missing, and its event was sold from", "", False),
+    of_a_newer_journal: ("acknowledged sales are missing; restore default.jsonl", "", False),
 }
 
 
@@ -264,6 +310,25 @@ def test_what_is_wrong_is_told_with_what_to_do_and_repaired_where_the_journals_g
     else:
         ended = CliRunner().invoke(verify, [str(sold.directory)])
         assert ended.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [*CASES, half_a_copy_of_nothing, open_to_everybody, a_folder], ids=lambda damage: damage.__name__
+)
+def test_what_a_start_refuses_is_wrong(sold: Counter, damage: object) -> None:
+    """Who was told that nothing is wrong can start; and what is to be done is said in the same words."""
+    assert callable(damage)
+    damage(sold.directory)
+    ended = CliRunner().invoke(verify, [str(sold.directory)])
+    try:
+        recovery.prepare(sold.directory, "a test", verify=True).free()
+    except Refused as refused:
+        assert ended.exit_code == 1
+        assert damage not in {half_a_copy, half_a_copy_of_nothing, begun_again, begun_with_more, open_to_everybody} or (
+            str(refused) in ended.output.splitlines()
+        )
+    else:
+        assert damage in {half_a_line, old_document, no_document, torn_document}
 
 
 def test_a_store_is_not_repaired_while_a_service_runs_there_nor_made_where_none_is(

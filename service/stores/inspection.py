@@ -14,7 +14,7 @@ from service.stores import guard, stopped
 from service.stores.document import parsed, read, seed_of
 from service.stores.index_check import index_wrong
 from service.stores.journal import closed, closed_path, path_of
-from service.stores.recovery import events
+from service.stores.recovery import events, must_begin_nothing_else, must_not_be_half_a_copy
 from service.stores.replay import Refused, first_of, follows, replayed
 from service.stores.unfinished import between, older_copy
 from service.values import EVENT_NAME
@@ -41,7 +41,12 @@ def inspected(directory: Path) -> Inspected:
     found = Inspected()
     try:
         names = sorted(events(directory) | closed(directory).keys())
-        if not names:
+        for check in (must_not_be_half_a_copy, guard.told_of):
+            try:
+                check(directory)
+            except Refused as error:
+                found.wrong.append(str(error))
+        if not names and not found.wrong:
             raise Refused(f"{directory} holds no event")
         for name in names:
             found.events += 1
@@ -113,6 +118,10 @@ def _journals(document: Path, at: Checkpoint | None, journal: Path, since: int) 
         _agree(document, at, journal, last, found, size)
     except Refused as error:
         found.wrong.append(f"{document} covers {at.covered if at else 0} bytes, and there {error}")
+    try:  # who starts an event makes its journal first, so what is still there now was put there later
+        must_begin_nothing_else(document, read(document) if document.exists() else b"", last.at.event)
+    except Refused as error:
+        found.wrong.append(str(error))
     return found
 
 
@@ -135,7 +144,7 @@ def _agree(document: Path, at: Checkpoint | None, journal: Path, last: Replayed,
         found.mendable.append(
             f"{journal.name}: half a line from byte {last.at.covered} on, which the next start cuts off"
         )
-    if at is None or at.since < last.at.since:  # it is of the journal before
+    if at is None or (at.since < last.at.since and at.event.version <= event.version):  # it is of the journal before
         return
     if at.since > last.at.since or at.covered > last.at.covered or at.event.version > event.version:
         found.wrong.append(

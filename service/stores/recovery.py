@@ -70,7 +70,7 @@ def prepare(directory: Path, owner: str, *, verify: bool = False, shared: bool =
 def make_whole(claimed: Claimed, *, verify: bool) -> None:
     """Make every event in a claimed directory whole. Raises ``Refused``."""
     directory, earlier = claimed.directory, closed(claimed.directory)
-    _must_not_be_half_a_copy(directory)
+    must_not_be_half_a_copy(directory)
     disk.sync_names(directory)  # one who gave a name may have been killed before it was on disk
     names = events(directory) | earlier.keys()
     if not names:
@@ -100,7 +100,8 @@ def make_whole(claimed: Claimed, *, verify: bool) -> None:
     disk.sync_names(directory)  # one that was there may be on disk only if whoever gave it was not killed right then
 
 
-def _must_not_be_half_a_copy(directory: Path) -> None:
+def must_not_be_half_a_copy(directory: Path) -> None:
+    """Raise ``Refused`` where a copy was begun and not ended."""
     if (directory / INCOMPLETE).exists():
         raise Refused(f"data directory {directory} is a copy that has not come to its end: make it again")
 
@@ -134,19 +135,14 @@ def _made_whole(claimed: Claimed, document: Path, left: int, earlier: list[tuple
     """
     journal = path_of(document)
     text = read(document) if document.exists() else b""
-    count = seed_of(text)
     if not journal.exists():
-        _begin(document, count, earlier)
+        _begin(document, seed_of(text), earlier)
         return 0
     length = journal.stat().st_size
     found, start = _replayed(journal, text, left)
     event, size = found.at.event, found.at.covered
     unfinished = between(journal, found.at.since, earlier)
-    if count is not None and (event.version, event.capacity) != (0, count):
-        raise Refused(
-            f"{document} starts an event, but {journal.name} already records {event.version} changes of one: remove "
-            f"the journal to start anew, or the document to go on from the journal"
-        )
+    must_begin_nothing_else(document, text, event)
     if cut := length - size:
         with appending(journal) as descriptor:
             disk.truncate(descriptor, size)
@@ -170,6 +166,16 @@ def _made_whole(claimed: Claimed, document: Path, left: int, earlier: list[tuple
     elif found.standing is None:
         claimed.believed[event.name] = found.at
     return length - start
+
+
+def must_begin_nothing_else(document: Path, text: bytes, event: Event) -> None:
+    """Raise ``Refused`` where a document says how an event begins, and its journal has another, or has sold from it."""
+    count = seed_of(text)
+    if count is not None and (event.version, event.capacity) != (0, count):
+        raise Refused(
+            f"{document} starts an event, but {path_of(document).name} already records {event.version} changes of one: "
+            f"remove the journal to start anew, or the document to go on from the journal"
+        )
 
 
 def _standing(journal: Path) -> Standing:
