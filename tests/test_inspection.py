@@ -331,6 +331,25 @@ def test_what_a_start_refuses_is_wrong(sold: Counter, damage: object) -> None:
         assert damage in {half_a_line, old_document, no_document, torn_document}
 
 
+def test_a_repair_that_is_refused_leaves_the_marks_where_they_were(sold: Counter) -> None:
+    """Else it would have let an event be sold from again without a word of it; and of a lost journal no more is said
+    than there is.
+    """
+    mark = sold.directory / "concert.jsonl.stopped"
+    stopped(sold.directory)
+    half_a_copy(sold.directory)
+    ended = CliRunner().invoke(repair, [str(sold.directory)])
+    assert (ended.exit_code, mark.exists()) == (1, True)
+    (sold.directory / recovery.INCOMPLETE).unlink()
+    ended = CliRunner().invoke(repair, [str(sold.directory)])
+    assert (ended.exit_code, mark.exists()) == (0, False)
+    assert ended.output == "concert.jsonl: written to a new file, and can be sold from again\n"
+    (sold.directory / "gone.jsonl.stopped").touch()
+    ended = CliRunner().invoke(repair, [str(sold.directory)])
+    assert ended.output == "gone.jsonl.stopped: taken away, for there is no gone.jsonl\n"
+    assert inspected(sold.directory).wrong == []
+
+
 def test_a_store_is_not_repaired_while_a_service_runs_there_nor_made_where_none_is(
     sold: Counter, tmp_path: Path
 ) -> None:

@@ -56,6 +56,7 @@ def prepare(directory: Path, owner: str, *, verify: bool = False, shared: bool =
             try:
                 claimed.told += told + guard.narrowed(directory)
                 if claimed.first:
+                    _must_not_be_stopped(directory)
                     make_whole(claimed, verify=verify)
                 if claimed.first and shared:
                     claimed.let_others_in()
@@ -76,11 +77,6 @@ def make_whole(claimed: Claimed, *, verify: bool) -> None:
     if not names:
         begin(directory / f"{NEW_EVENT.name}.json", NEW_EVENT)
     left = sys.maxsize if verify else READ_BYTES_MAX
-    for mark in stopped.marks(directory):
-        raise Refused(
-            f"{mark}: a journal could not be synced, so what was written last may not be on disk: look after the disk, "
-            f"then run python -m service repair {directory}"
-        )
     for name in sorted(names or {NEW_EVENT.name}):
         if not EVENT_NAME.fullmatch(name):
             raise Refused(f"{directory / name}.json: an event's name has only a-z, 0-9 and '-', at most 64; rename it")
@@ -98,6 +94,14 @@ def make_whole(claimed: Claimed, *, verify: bool) -> None:
         if SPARE.fullmatch(path.name):  # nobody writes now, and nobody holds a lease
             disk.unlink(path)
     disk.sync_names(directory)  # one that was there may be on disk only if whoever gave it was not killed right then
+
+
+def _must_not_be_stopped(directory: Path) -> None:
+    for mark in stopped.marks(directory):
+        raise Refused(
+            f"{mark}: a journal could not be synced, so what was written last may not be on disk: look after the disk, "
+            f"then run python -m service repair {directory}"
+        )
 
 
 def must_not_be_half_a_copy(directory: Path) -> None:

@@ -29,8 +29,11 @@ def repaired(directory: Path) -> list[str]:
         claimed = claim(directory, f"a repair (process {os.getpid()})")
         try:
             guard.narrowed(directory)
-            done = [_written_anew(mark) for mark in stopped.marks(directory)]
+            marks = stopped.marks(directory)
+            done = [_written_anew(mark) for mark in marks]
             make_whole(claimed, verify=True)
+            for mark in marks:  # not before: a repair that is refused leaves the event as it was, and nobody sells
+                stopped.lift(mark)
             return [*done, *claimed.mended, *_without_index(directory)]
         finally:
             claimed.free()
@@ -39,15 +42,15 @@ def repaired(directory: Path) -> list[str]:
 
 
 def _written_anew(mark: Path) -> str:
-    """Write a journal that could not be synced to a new file, and take the mark away."""
+    """Write a journal that could not be synced to a new file."""
     journal = mark.with_suffix("")
-    if journal.exists():
-        names = [path for _, path in closed(journal.parent).get(journal.stem, []) if path.samefile(journal)]
-        replace(journal, disk.whole(journal))
-        for name in names:  # of one who was closing it: the next steps find it so again
-            disk.unlink(name)
-            disk.link(journal, name)
-    stopped.lift(mark)
+    if not journal.exists():
+        return f"{mark.name}: taken away, for there is no {journal.name}"
+    names = [path for _, path in closed(journal.parent).get(journal.stem, []) if path.samefile(journal)]
+    replace(journal, disk.whole(journal))
+    for name in names:  # of one who was closing it: the next steps find it so again
+        disk.unlink(name)
+        disk.link(journal, name)
     return f"{journal.name}: written to a new file, and can be sold from again"
 
 
