@@ -89,11 +89,17 @@ def scheme_of(url: str) -> str:
 
 def check(settings: Settings) -> None:
     """Raise ``WrongSetting`` if the address is none of an engine that there is."""
-    scheme = scheme_of(settings.url)
+    if expected := expected_of(settings.url):
+        raise wrong("url", shown(settings.url), f"{expected}, or none for files")
+
+
+def expected_of(url: str) -> str:
+    """Return what is expected instead of an address that is none of an engine; nothing if it is one."""
+    scheme = scheme_of(url)
     # A file is a path behind the third slash: behind two, it would be taken for one that begins with "sqlite:".
-    if scheme and (scheme not in ENGINES or (scheme == "sqlite" and not re.match("sqlite:///.", settings.url))):
-        known = " or ".join(engine.address for engine in ENGINES.values())
-        raise wrong("url", shown(settings.url), f"an address such as {known}, or none for files")
+    if scheme and (scheme not in ENGINES or (scheme == "sqlite" and not re.match("sqlite:///.", url))):
+        return f"an address such as {' or '.join(engine.address for engine in ENGINES.values())}"
+    return ""
 
 
 def made(settings: Settings) -> EngineStore:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service import engines, settings
+from service import engines
 from service.commands import KEY_S
 from service.copies.files import Files
 from service.copies.sqlite import SqliteFile
 from service.copies.stream import digest, first_capacity, pages, together
 from service.mode import Busy, Conflict, Damaged, NotWritten, Unknown, told
-from service.settings import WrongSetting
 from service.stores.replay import Refused
 from service.values import Event
 
@@ -38,9 +37,9 @@ def copy(source: str, target: str) -> None:
     A store is a directory, or the address of an engine, as for --url. Stop all services that sell from FROM first.
     """
     try:
-        kept, made = opened(source), opened(target)
+        kept, made = opened(source, "FROM"), opened(target, "TO")
         found = copied(kept, made, lambda sentence: click.echo(sentence, err=True))
-    except (*FAILED, WrongSetting) as error:
+    except FAILED as error:
         click.echo(f"no copy was made: {told(error)}")
         sys.exit(1)
     amounts = {"event": len(found)}
@@ -49,12 +48,13 @@ def copy(source: str, target: str) -> None:
     click.echo(f"copied and compared: {told_of} kept for {'its key' if amounts['answer'] == 1 else 'their keys'}")
 
 
-def opened(place: str) -> Copied:
-    """Return the store at a directory or an address. Raises ``Refused`` or ``WrongSetting``."""
+def opened(place: str, called: str = "FROM") -> Copied:
+    """Return the store at a directory or an address, which the command line calls so. Raises ``Refused``."""
     scheme = engines.scheme_of(place) if "://" in place else engines.FILES
     if scheme == engines.FILES:
         return Files(Path(place).resolve())
-    engines.check(settings.load({}, {"url": place}))
+    if expected := engines.expected_of(place):
+        raise Refused(f"{called} is {engines.shown(place)!r}: expected a directory, or {expected}")
     try:
         return KINDS[scheme](place)
     except ModuleNotFoundError as error:

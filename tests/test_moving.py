@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -238,7 +239,7 @@ def test_the_command_copies_and_says_what_it_has_compared(counter: Counter, tmp_
     done = command(str(counter.directory), f"sqlite:///{tmp_path}/tickets.db")
     assert done == (0, "copied and compared: 2 events, 1 change, 0 answers kept for their keys\n")
     nowhere = command(str(tmp_path / "nowhere"), f"sqlite:///{tmp_path}/other.db")
-    assert nowhere == (1, f"no copy was made: {tmp_path}/nowhere holds no event that could be copied\n")
+    assert nowhere == (1, f"no copy was made: there is no directory {tmp_path}/nowhere\n")
     assert not (tmp_path / "nowhere").exists()
     assert not (tmp_path / "other.db").exists()
     unknown = command(str(counter.directory), "mysql://here/tickets")
@@ -250,7 +251,39 @@ def test_the_command_copies_and_says_what_it_has_compared(counter: Counter, tmp_
     )
     assert command(str(counter.directory), str(counter.directory))[1].startswith("no copy was made: data directory")
     assert command("Here://", "there")[0] == 1
-    assert "expected an address such as" in unknown[1]
+    assert "no copy was made: TO is 'mysql://here/tickets': expected a directory, or an address such as" in unknown[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [
+        ("data", "mysql://ann:secret@b/c", "TO is 'mysql://ann:***@b/c': expected a directory, or an address such as"),
+        ("mysql://b/c", "data", "FROM is 'mysql://b/c': expected a directory, or an address such as"),
+        ("a-file", "to", "a-file is a file: expected a data directory or an address"),
+        ("a-file/in-it", "to", "there is no directory"),
+        ("empty", "to", "empty holds no event that could be copied"),
+        ("from", "a-file", "a-file): remove what is in its place, or choose another directory"),
+        ("from", "a-file/in-it", "in-it): remove what is in its place, or choose another directory"),
+        ("from", "sqlite:///empty", "cannot be used as a database (unable to open database file): choose another path"),
+        ("from", "sqlite:///a-file/in-it", "cannot be used as a database (File exists): choose another path"),
+        ("sqlite:///a-file", "to", "cannot be used as a database (file is not a database): choose another path"),
+    ],
+)
+def test_what_cannot_be_copied_or_be_a_copy_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str, said: str
+) -> None:
+    """By what the command line calls it, without its password and without a number of the system's."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("empty", "from"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "from" / "default.json").write_text('{"count": 3}')
+    (tmp_path / "a-file").write_text("words " * 999)
+    ended = CliRunner().invoke(moving.copy, [source, target])
+    assert ended.exit_code == 1
+    assert ended.output.startswith("no copy was made: ")
+    assert said in ended.output
+    assert "Errno" not in ended.output
+    assert not (tmp_path / "to").exists()
 
 
 def test_a_store_without_events_is_no_store_to_copy(fresh_url: Callable[[str], str], tmp_path: Path) -> None:

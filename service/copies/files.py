@@ -16,7 +16,7 @@ from service.stores.journal import closed, path_of
 from service.stores.json_file import JsonFile
 from service.stores.lines import used_of
 from service.stores.recovery import INCOMPLETE, events
-from service.stores.replay import Refused
+from service.stores.replay import Refused, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,11 @@ class Files:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Have the directory as a service has it: all of it is read from its first line to its last."""
-        if not self.directory.is_dir() or not (events(self.directory) | closed(self.directory).keys()):
+        if not self.directory.exists():
+            raise Refused(f"there is no directory {self.directory}")
+        if not self.directory.is_dir():
+            raise Refused(f"{self.directory} is a file: expected a data directory or an address")
+        if not events(self.directory) | closed(self.directory).keys():
             raise Refused(f"{self.directory} holds no event that could be copied")
         claimed = recovery.prepare(self.directory, self._owner, verify=True)
         for sentence in claimed.mended:
@@ -61,8 +65,11 @@ class Files:
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        disk.make_folder(self.directory)
-        claimed = claim(self.directory, self._owner)
+        try:
+            disk.make_folder(self.directory)
+            claimed = claim(self.directory, self._owner)
+        except OSError as error:
+            raise unusable(self.directory, error) from error
         try:
             mark = self.directory / INCOMPLETE
             there = events(self.directory) | closed(self.directory).keys()

@@ -35,7 +35,7 @@ class SqliteFile(Sqlite):
         """Keep the turn to write: whoever wants to sell waits, as long as they have patience."""
         if not self.path.is_file():
             raise Refused(f"there is no database {self.path}")
-        self.open()
+        self._open()
         try:
             with flock(self.lock, wait=True), self.transaction():
                 self._check()
@@ -55,17 +55,27 @@ class SqliteFile(Sqlite):
 
     @contextmanager
     def filling(self) -> Iterator[None]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.open()
+        self._open()
         try:
             self._must_be_free()  # before waiting: FROM may be the very same file
             with flock(self.lock, wait=True):
                 self._empty()
                 yield
         except sqlite3.Error as error:
-            raise Refused(f"{self.path} cannot be used as a database ({error}): choose another path") from error
+            raise self._unusable(error) from error
         finally:
             self.close()
+
+    def _open(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.open()
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: Exception) -> Refused:
+        why = error.strerror if isinstance(error, OSError) else error
+        return Refused(f"{self.path} cannot be used as a database ({why}): choose another path")
 
     def _empty(self) -> None:
         with self.transaction():
