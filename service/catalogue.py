@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from service import commands, engines, plugins, rules, values
+from service import commands, engines, plugins, rules, values, words
 from service.decisions import Decisions
 from service.mode import begin_of
 from service.modes.etcd_lock import EtcdLock
@@ -121,9 +121,23 @@ def chosen(settings: Settings) -> Settings:
         return made
     other = SCHEMES.get(mode, engines.FILES) if mode in MODES or others else scheme
     if other == scheme:
-        raise wrong("mode", mode, f"one of {', '.join(known)}, or one that another package brings")
-    where = f"an address that begins with {other}://" if other else "no address: it is for files"
+        raise wrong(
+            "mode", mode, f"one of {', '.join(known)}, or one that another package brings{_meant(mode, scheme)}"
+        )
+    where = _address(other) if other else "no address: it is for files"
     raise wrong("url", engines.shown(settings.url), f"{where} for the mode {mode}")
+
+
+def _meant(mode: str, scheme: str) -> str:
+    """Return a question for somebody who misspelt the name of a mode, and who may also have left out its address."""
+    near = words.nearest(mode, [*MODES, *plugins.names()])
+    other = SCHEMES.get(near, engines.FILES)
+    needs = f", which needs {_address(other) if other else 'no address'}" if other != scheme else ""
+    return f"; did you mean {near}{needs}?" if near else ""
+
+
+def _address(scheme: str) -> str:
+    return f"an address that begins with {scheme}://"
 
 
 def _check_shared(settings: Settings) -> None:

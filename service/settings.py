@@ -198,8 +198,10 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
     ours = {name.removeprefix(PREFIX): value for name, value in environ.items() if name.startswith(PREFIX)}
     for name in ours:
         if name != name.upper() or name.lower() not in Settings.model_fields:
-            known = ", ".join(f"{PREFIX}{field.upper()}" for field in Settings.model_fields)
-            raise WrongSetting(f"{PREFIX}{name} is no setting: there are {known}")
+            known = [field.upper() for field in Settings.model_fields]
+            near = words.nearest(name.upper(), known)
+            meant = f"; did you mean {PREFIX}{near}?" if near else ""
+            raise WrongSetting(f"{PREFIX}{name} is no setting: there are {PREFIX}{f', {PREFIX}'.join(known)}{meant}")
     given = {name.lower(): value for name, value in ours.items()} | dict(flags)
     places = {name: given.get(f"{name}_file", "") for name in sorted(SECRET)}
     for name in places:

@@ -1,12 +1,28 @@
-"""What a setting may be, where a type does not say it: each takes what was written, or raises ``ValueError``."""
+"""What a setting may be, where a type does not say it: each takes what was written, or raises ``ValueError``.
+
+And what was probably meant by a name that is none.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 PORT_MAX = 65_535
 HANG_S_MIN = 10.0
 """A worker may be without a processor for a while: that is no reason to end it."""
+
+NAME_MAX = 100
+"""Longer ones are cut off, for to compare them takes time."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return the known name that looks most like one that is none; nothing if none does."""
+    return next(iter(difflib.get_close_matches(name[:NAME_MAX], known, n=1)), "")
 
 
 def address(text: str) -> str:

@@ -101,12 +101,40 @@ def test_a_wrong_value_is_one_line_that_names_the_setting(tmp_path: Path, name: 
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("name", ["TURNSTILE_WROKERS", "TURNSTILE_workers", "TURNSTILE_ADMIN_TOKEN_"])
-def test_a_misspelt_setting_is_an_error(name: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "url", "meant"),
+    [
+        ("postgre_group", "", "; did you mean postgres_group, which needs an address that begins with postgresql://?"),
+        ("postgre_group", "postgresql://h/n", "; did you mean postgres_group?"),
+        ("file_lok", "", "; did you mean file_lock?"),
+        ("file_lok", "redis://h", "; did you mean file_lock, which needs no address?"),
+        ("best", "", ", or one that another package brings"),
+        ("x" * 1000, "", ", or one that another package brings"),
+    ],
+)
+def test_a_misspelt_mode_is_guessed(mode: str, url: str, meant: str) -> None:
+    """With the address that it needs, which may be what is wrong too."""
+    with pytest.raises(WrongSetting) as wrong:
+        catalogue.chosen(Settings(mode=mode, url=url))
+    assert str(wrong.value).endswith(meant)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TURNSTILE_WROKERS", "; did you mean TURNSTILE_WORKERS?"),
+        ("TURNSTILE_workers", "; did you mean TURNSTILE_WORKERS?"),
+        ("TURNSTILE_ADMIN_TOKEN_", "; did you mean TURNSTILE_ADMIN_TOKEN?"),
+        ("TURNSTILE_MOD", "; did you mean TURNSTILE_MODE?"),
+        ("TURNSTILE_Q", "TURNSTILE_HARNESS"),
+    ],
+)
+def test_a_misspelt_setting_is_an_error(name: str, meant: str) -> None:
     """One that is silently ignored is found out too late; what it holds is not shown, for it may be a secret."""
     with pytest.raises(WrongSetting, match=f"{name} is no setting: there are TURNSTILE_MODE, ") as wrong:
         settings.load({name: "secret"}, {})
     assert "secret" not in str(wrong.value)
+    assert str(wrong.value).endswith(meant)
 
 
 def test_a_wrong_admin_token_is_not_shown() -> None:
