@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import sys
 import traceback
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+if not all(map(find_spec, ("click", "jinja2", "requests", "rich"))):
+    how = "make setup, then .venv/bin/python -m loadtest; or pip install '.[loadtest]' where its source is"
+    sys.stderr.write(f"its packages are not here: {how}\n")
+    sys.exit(2)
 
 import click
 
 from loadtest import compare, difference, engines, faults, judge, plan, refusals, rounds, schedule, session
 from loadtest.export import FIGURES
+from loadtest.provenance import asked
 from loadtest.require import WrongRequirement, parse
 from loadtest.shapes import SHAPES
 
@@ -38,7 +43,6 @@ TTLS_MIN = 2
 HOSTS_MAX = 16
 SHAPE, SHAPE_OF_FAULTS, SHAPE_OF_SOAK, SECONDS, SOAK_S = "blog", "flash-sale", "mixed", 5.0, 600.0
 """What is run where nobody asks for anything else."""
-PASSWORD = re.compile(r"(?:(://[^:/@\s]*:)[^/\s]*(?=@)|([?&][a-z]*password=)[^&\s]*)")
 SERVICE = "service"
 """What stands in place of a mode's name where nobody knows it beforehand."""
 
@@ -140,7 +144,7 @@ def compare_modes(**options: Any) -> None:  # noqa: ANN401  # click gives them b
 
             rounds.carry_out(once, place, names, options["repeat"], ceiling=ceiling)
 
-    session.record(run, scene, _asked(options), options)
+    session.record(run, scene, asked(options), options)
 
 
 @main.command("run", short_help="Drive and judge a service that is running at URL.")
@@ -160,8 +164,9 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
         sentence = "only the journal says which holds have ended: this shape needs TURNSTILE_ADMIN_TOKEN"
         raise click.BadParameter(sentence, param_hint="'--token'")
     url = url.rstrip("/")
-    if why := compare.refusal(url, options["event"], options["token"]):
-        raise click.BadParameter(why, param_hint="'URL'")
+    word, why = compare.refusal(url, options["event"], options["token"])
+    if why:
+        raise click.BadParameter(why, param_hint=word)
 
     def run(place: Path, follow: Follow) -> None:
         processes, rounds = min(options["processes"], scene.clients), options["repeat"]
@@ -169,7 +174,7 @@ def run_against(url: str, **options: Any) -> None:  # noqa: ANN401  # click give
             told = follow(f"{url} ({number}/{rounds})" if rounds > 1 else url)
             compare.run_against(url, place / f"round-{number}" / SERVICE, scene, processes, options["token"], told)
 
-    session.record(run, scene, _asked(options | {"url": url}), options)
+    session.record(run, scene, asked(options | {"url": url}), options)
 
 
 @main.command("check")
@@ -221,15 +226,6 @@ def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
         sentence = f"a hold ends after {scene.ttl_s:g} s: expected {TTLS_MIN * scene.ttl_s:g} or more"
         raise click.BadParameter(sentence, param_hint="'--seconds'")
     return scene
-
-
-def _asked(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what was asked for, as JSON values, without what is secret."""
-    kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
-    token = options.get("token")
-    words = [PASSWORD.sub(r"\1\2***", word.replace(token, "***") if token else word) for word in sys.argv[1:]]
-    kept |= {"url": PASSWORD.sub(r"\1\2***", options["url"])} if options.get("url") else {}
-    return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 
 def run() -> NoReturn:

@@ -37,6 +37,12 @@ class NoTurnstile(Exception):
     """What answers does not speak the contract. The message says so in one sentence."""
 
 
+class WrongToken(NoTurnstile):
+    """It does, and knows another token."""
+
+
+REFUSALS = {401, 403}
+"""Who shows a token is answered so if it is not the right one."""
 WAIT_S = 30.0
 """How long a buyer may wait for the others: long enough that a slow mode is measured, not refused."""
 
@@ -134,18 +140,20 @@ def run_against(
         (place / "failure.txt").write_text(f"{_unexpected(url, error)}\n")
 
 
-def refusal(url: str, event: str, token: str) -> str:
-    """Return why a run against ``url`` would tell nothing; nothing if it would."""
+def refusal(url: str, event: str, token: str) -> tuple[str, str]:
+    """Return why a run against ``url`` would tell nothing (nothing if it would), after what has to be corrected."""
     if not url.startswith(("http://", "https://")):
-        return f"{url!r} is no address of a service: expected one such as http://127.0.0.1:8000"
+        return "'URL'", f"{url!r} is no address of a service: expected one such as http://127.0.0.1:8000"
     try:
         with transport.session() as session:
             _looked(session, url, event, token)
+    except WrongToken as error:
+        return "'--token' (TURNSTILE_ADMIN_TOKEN)", str(error)
     except NoTurnstile as error:
-        return str(error)
+        return "'URL'", str(error)
     except requests.RequestException as error:
-        return _unexpected(url, error)
-    return ""
+        return "'URL'", _unexpected(url, error)
+    return "", ""
 
 
 def _unexpected(url: str, error: requests.RequestException) -> str:
@@ -203,7 +211,8 @@ def _asked(session: requests.Session, url: str, token: str) -> str:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     reply = session.get(url, headers=headers, timeout=client.REPLY_S)
     if not reply.ok:
-        raise NoTurnstile(f"GET {url} was answered {reply.status_code}: {_detail(reply)}")
+        kind = WrongToken if token and reply.status_code in REFUSALS else NoTurnstile
+        raise kind(f"GET {url} was answered {reply.status_code}: {_detail(reply)}")
     return reply.text
 
 

@@ -128,7 +128,8 @@ def _kinds(seen: Sequence[Seen]) -> list[tuple[str, str]]:
 
 def _provenance(run: dict[str, Any]) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version}" for name, version in run.get("packages", {}).items())
-    asked = ", ".join(f"{name} {value}" for name, value in run.get("options", {}).items() if value is not None)
+    options = {name: str(value) for name, value in run.get("options", {}).items()}
+    asked = ", ".join(f"{name} {value}" for name, value in options.items() if value not in {"", "None", "False"})
     rows = {
         "command": run.get("command"),
         "started": run.get("started"),

@@ -63,7 +63,7 @@ class _Lines:
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name = console, name
         self._told = 0.0
-        console.print(f"{name}: started", highlight=False)
+        console.print(f"{name}: begins", highlight=False)
 
     def tell(self, now: drive.Progress) -> None:
         self._told = self._told or time.monotonic()  # the service, which starts first, has had no replies

@@ -1,10 +1,13 @@
-"""What a run ran on: the commit, the versions, the machine and how busy it was."""
+"""What was asked of a run, and what it ran on: the commit, the versions, the machine and how busy it was."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +15,16 @@ from typing import Any
 
 PACKAGES = ("flask", "gunicorn", "filelock", "requests")
 GIT_S = 5.0
+PASSWORD = re.compile(r"(?:(://[^:/@\s]*:)[^/\s]*(?=@)|([?&][a-z]*password=)[^&\s]*)")
+
+
+def asked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what was asked for, as JSON values, without what is secret."""
+    kept = {name: value for name, value in options.items() if name not in {"runs", "requirements", "quiet", "token"}}
+    token = options.get("token")
+    words = [PASSWORD.sub(r"\1\2***", word.replace(token, "***") if token else word) for word in sys.argv[1:]]
+    kept |= {"url": PASSWORD.sub(r"\1\2***", options["url"])} if options.get("url") else {}
+    return {"command": shlex.join(["python", "-m", "loadtest", *words]), "options": kept}
 
 
 def provenance() -> dict[str, Any]:

@@ -8,8 +8,13 @@ import secrets
 import signal
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+if not all(map(find_spec, ("click", "filelock", "flask", "gunicorn", "openapi_pydantic", "pydantic"))):
+    sys.stderr.write("turnstile: its packages are not here: make setup, then .venv/bin/python -m service\n")
+    sys.exit(2)
 
 import click
 

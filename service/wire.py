@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -41,6 +41,7 @@ class Body(BaseModel):
     """The body of a request: an object with these fields and no others."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+    example: ClassVar[str] = "{}"
 
 
 Quantity = Annotated[int, Field(ge=1, le=QUANTITY_MAX, description=f"a whole number from 1 to {QUANTITY_MAX}")]
@@ -57,6 +58,7 @@ Buyer = Annotated[
 class BuyBody(Body):
     """The body of a purchase."""
 
+    example = '{"quantity": 1}'
     quantity: Quantity
     partial: Annotated[bool, Field(description="true or false")] = False
     buyer: Buyer = None
@@ -65,6 +67,7 @@ class BuyBody(Body):
 class HoldBody(BuyBody):
     """The body of a hold."""
 
+    example = '{"quantity": 1, "ttl_s": 60}'
     ttl_s: Annotated[
         float,
         Field(ge=TTL_S_MIN, le=TTL_S_MAX, description=f"a number of seconds from {TTL_S_MIN} to {TTL_S_MAX}"),
@@ -74,6 +77,7 @@ class HoldBody(BuyBody):
 class CapacityBody(Body):
     """The body with which an event is made or changed."""
 
+    example = '{"capacity": 250}'
     capacity: Annotated[int, Field(ge=0, le=CAPACITY_MAX, description=f"a whole number from 0 to {CAPACITY_MAX}")]
 
 
@@ -137,7 +141,7 @@ def body_of(model: type[B], content_type: str, body: bytes) -> B:
     if model is NoBody and not body:
         return model()
     try:
-        return model.model_validate(_object(content_type, body))
+        return model.model_validate(_object(content_type, body, f"expected an object such as {model.example}"))
     except ValidationError as error:
         _raise_wrong_field(error, model)
 
@@ -160,7 +164,7 @@ def event_name(name: str) -> str:
     return name
 
 
-def _object(content_type: str, body: bytes) -> object:
+def _object(content_type: str, body: bytes, expected: str) -> object:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         detail = f"the content type is {shown(content_type) if content_type else 'missing'}: expected application/json"
         raise Problem(415, "wrong-content-type", detail)
@@ -173,17 +177,14 @@ def _object(content_type: str, body: bytes) -> object:
     try:
         value = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        detail = f"the body is not JSON at character {error.pos} ({error.msg}): expected an object such as {_EXAMPLE}"
+        detail = f"the body is not JSON at character {error.pos} ({error.msg}): {expected}"
         raise Problem(400, "not-json", detail) from None
     except RecursionError:
-        raise Problem(400, "not-json", f"the body is nested too deep: expected an object such as {_EXAMPLE}") from None
+        raise Problem(400, "not-json", f"the body is nested too deep: {expected}") from None
     if not isinstance(value, dict):
-        detail = f"the body is {shown(value)}: expected an object such as {_EXAMPLE}"
+        detail = f"the body is {shown(value)}: {expected}"
         raise Problem(422, "wrong-type", detail)
     return value
-
-
-_EXAMPLE = '{"quantity": 1}'
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> Mapping[str, object]:

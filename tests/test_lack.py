@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,10 +23,9 @@ from tests.processes import alive_of, children_of, comm
 from tests.waiting import PROGRAM_S, until_within
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from loadtest.serve import Service
 
+ROOT = Path(__file__).parent.parent
 WORKERS = 2
 DAEMONS = {"ticket-writer", "hold-sweeper"}
 NO_MORE = 3
@@ -170,3 +170,13 @@ def test_there_is_room_in_queues_for_all_who_may_be_inside(monkeypatch: pytest.M
         assert all(turns.ROOM.acquire(blocking=False) for _ in range(inside))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("program", ["service", "loadtest"])
+def test_a_python_without_the_packages_says_what_to_do(program: str) -> None:
+    """In one sentence, and not with the exit code of a verdict: -S leaves out what is installed."""
+    words = [sys.executable, "-S", "-m", program]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+    assert f"its packages are not here: make setup, then .venv/bin/python -m {program}" in ended.stderr

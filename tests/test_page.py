@@ -71,6 +71,15 @@ def test_the_run_ends_with_the_path_of_the_report(run: Path) -> None:
     assert not re.search(r"<script|<link|<iframe|\bsrc=|url\(|@import|\son\w+=", text)
 
 
+def test_what_was_not_asked_for_is_not_in_the_provenance(run: Path) -> None:
+    """No word without a value, and no ``False``."""
+    page = (run / "report.html").read_text()
+    (asked,) = re.findall("<dt>asked for</dt><dd><code>(.*?)</code></dd>", page)
+    words = asked.split(", ")
+    assert {"modes no_lock,file_lock", "repeat 2", "seconds 0.5", "trace True"} <= set(words)
+    assert [word for word in words if word.startswith(("faults", "soak", "url")) or word.endswith(" ")] == []
+
+
 def test_figures_on_the_page_are_those_of_the_verdict(run: Path, browser: Browser) -> None:
     """Every figure of every mode, exactly; and the matrix counts what was found."""
     verdict = json.loads((run / "verdict.json").read_text())

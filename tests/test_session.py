@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import os
 import re
@@ -16,9 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from rich.console import Console
 from urllib3.util import Retry
 
 from loadtest import compare, serve
+from loadtest.plan import make
+from loadtest.progress import progress
 from tests.processes import alive_in, connected
 from tests.waiting import PROGRAM_S
 
@@ -213,20 +217,33 @@ def test_what_is_no_turnstile_is_told_before_anything_is_bought(mode: str, event
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "what", "told"),
     [
-        (("--token", "not-the-token-of-it"), "was answered 401: expected the header Authorization: Bearer"),
-        (("--event", "nosuch"), 'was answered 404: there is no event "nosuch"'),
+        (
+            ("--token", "not-the-token-of-it"),
+            "Invalid value for '--token' (TURNSTILE_ADMIN_TOKEN): ",
+            "was answered 401: expected the header Authorization: Bearer",
+        ),
+        (("--event", "nosuch"), "Invalid value for 'URL': ", 'was answered 404: there is no event "nosuch"'),
     ],
 )
 def test_what_a_service_refuses_is_told_before_anything_is_bought(
-    served: Callable[..., Service], tmp_path: Path, words: tuple[str, ...], told: str
+    served: Callable[..., Service], tmp_path: Path, words: tuple[str, ...], what: str, told: str
 ) -> None:
-    """A wrong token or event, in the service's own words."""
+    """A wrong token or event, by its name and in the service's own words."""
     ended = loadtest(tmp_path, "run", served("file_lock", workers=1).url, *words)
     assert ended.returncode == 2
+    assert what in " ".join(ended.stderr.split())
     assert told in " ".join(ended.stderr.split())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_line_says_that_a_slice_begins() -> None:
+    """Not that a service has started, which it may not."""
+    said = io.StringIO()
+    with progress(Console(file=said), make("flash-sale", 1, 1.0), quiet=False) as follow:
+        follow("file_lock")
+    assert said.getvalue() == "file_lock: begins\n"
 
 
 def test_the_replies_of_the_example_end_their_line() -> None:

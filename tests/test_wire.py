@@ -95,6 +95,24 @@ def test_bad_input_is_refused_by_name_and_changes_nothing(
     assert on_disk(counter) == before
 
 
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        (wire.BuyBody, '{"quantity": 1}'),
+        (wire.HoldBody, '{"quantity": 1, "ttl_s": 60}'),
+        (wire.CapacityBody, '{"capacity": 250}'),
+        (wire.NoBody, "{}"),
+    ],
+)
+def test_the_example_is_one_of_what_was_asked_for(model: type[wire.Body], example: str) -> None:
+    """Whoever copies it is understood."""
+    for body in (b"{", b"[]", b"[" * 4000):
+        with pytest.raises(Problem) as problem:
+            wire.body_of(model, JSON, body)
+        assert str(problem.value).endswith(f"expected an object such as {example}")
+    assert wire.body_of(model, JSON, example.encode())
+
+
 @given(body=st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
 def test_any_bytes_are_a_command_or_a_problem(body: bytes) -> None:
     """Nothing else comes out of the parser, whatever goes in."""
