@@ -171,7 +171,8 @@ def test_whichever_step_fails_the_reply_is_true_and_the_store_whole(
     short: Counter, what: Callable[[Mode], object], name: str, error: int
 ) -> None:
     """Each step in turn, in an order that closes a journal and in a new event: 503 means that nothing was done; what is
-    unknown is done or not, as a whole; and when the disk is well again, the store is whole and sells on.
+    unknown is done or not, as a whole; no file is left that is of no use; and when the disk is well again, the store is
+    whole and sells on.
     """
     mode = short.opened(name)
     assert isinstance(mode.execute(Hold(buying().order, "default", 1, 0.0)), Held)
@@ -191,6 +192,8 @@ def test_whichever_step_fails_the_reply_is_true_and_the_store_whole(
         if not failing.failed:
             break
         failed.add(failing.failed)
+        if failing.failed != "unlink":
+            assert not list(short.directory.glob("*.tmp"))
         if stopped.marks(short.directory):
             short.close()
             repaired(short.directory)

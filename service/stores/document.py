@@ -7,6 +7,7 @@ checksum tells, and reading again gives the new ones.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -20,6 +21,7 @@ from service.stores.standing import CAPACITY_MAX
 from service.values import Event
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DOCUMENT_BYTES = 320
@@ -128,7 +130,8 @@ def refill(document: Path, text: bytes) -> None:
 def replace(path: Path, text: bytes) -> None:
     """Put a file in place, durable before this returns: its bytes, then its name."""
     spare = _spare(path, text)
-    disk.rename(spare, path)
+    with _gone_if_it_fails(spare):
+        disk.rename(spare, path)
     disk.sync_names(path.parent)
 
 
@@ -149,9 +152,21 @@ def _spare(path: Path, text: bytes) -> Path:
     spare = path.with_name(f"{path.stem}.{os.getpid()}-{secrets.randbits(64)}.tmp")
     descriptor = disk.private(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
-        while text:
-            text = text[disk.write(descriptor, text) :]
-        disk.sync(descriptor)
+        with _gone_if_it_fails(spare):
+            while text:
+                text = text[disk.write(descriptor, text) :]
+            disk.sync(descriptor)
     finally:
         os.close(descriptor)
     return spare
+
+
+@contextlib.contextmanager
+def _gone_if_it_fails(spare: Path) -> Iterator[None]:
+    """Leave no file behind that did not come to its place: while a disk is full, each order tries to make one."""
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError):
+            disk.unlink(spare)
+        raise
