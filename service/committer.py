@@ -96,10 +96,12 @@ class Committer(Generic[T]):
             return None
         ours = False
         try:
-            with watch.timed(self._turn(wait=False)):
+            with watch.timed(self._turn(wait=False)) as turn:
                 ours = True
                 watch.here.batch(1)
-                return self._commit([asked])[0]
+                (outcome,) = self._commit([asked])
+                turn.done = _any_done([outcome])
+                return outcome
         except Busy:
             if ours:
                 raise
@@ -136,9 +138,10 @@ class Committer(Generic[T]):
             outcomes: Sequence[Reply | Exception]
             taken: list[_Waiting[T]] | None = None
             try:
-                with self._inside, watch.timed(self._turn(wait=True)):
+                with self._inside, watch.timed(self._turn(wait=True)) as turn:
                     batch = taken = self._taken(batch[0])
                     outcomes = self._outcomes(batch)
+                    turn.done = _any_done(outcomes)
             except Exception as error:  # noqa: BLE001  # no turn could be had: it goes to all who wait for it
                 if taken is None:
                     batch = [each for each in batch if each.claim()]  # who has left was told so
@@ -162,3 +165,8 @@ class Committer(Generic[T]):
             return self._commit([order.asked for order in batch])
         except Exception as error:  # noqa: BLE001  # the batch fails as one, and the thread goes on
             return [error] * len(batch)
+
+
+def _any_done(outcomes: Sequence[Reply | Exception]) -> bool:
+    """Tell whether something was decided, and written if it was to be: where the first was, there is no more to see."""
+    return any(not isinstance(outcome, Exception) for outcome in outcomes)

@@ -62,8 +62,8 @@ class Metrics(Watch):
         self._is_worker = False
         self._has_room = False
 
-    def turn(self, wait_s: float, hold_s: float) -> None:
-        super().turn(wait_s, hold_s)
+    def turn(self, wait_s: float, hold_s: float, *, done: bool) -> None:
+        super().turn(wait_s, hold_s, done=done)
         self._tell(families.WAIT_S, wait_s)
         self._tell(families.HOLD_S, hold_s)
 

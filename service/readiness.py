@@ -1,8 +1,8 @@
 """Readiness: whether this worker could sell now, and if not, why: four checks, each told apart.
 
 ``store``: its event can be read. ``engine``: what keeps the tickets answers. ``lock``: an order would be let in before
-long; a turn that somebody has just had shows it, so where there is something to do, nobody is disturbed. Else a command
-that changes nothing takes its turn like any other. ``disk``: there is room above a floor.
+long; a turn that somebody has just had, and that did not fail, shows it, so where there is something to do, nobody is
+disturbed. Else a command that changes nothing takes its turn like any other. ``disk``: there is room above a floor.
 
 One at a time looks, in a thread of its own, and what was found is told again for a second. Who asks waits for that no
 longer than READY_S, whatever the store and the lock do.

@@ -182,8 +182,8 @@ class Turns:
 
     def tell(self, told: Told) -> None:
         if turn := told.turn_s:
-            watch.here.turn(*turn)
+            watch.here.turn(*turn, done=not isinstance(told.outcome, Exception))
         elif isinstance(told.outcome, Busy):
             watch.here.in_vain((told.left - told.asked) / 1e9)
         elif not isinstance(told.outcome, Exception | NoSuchEvent):  # an engine decides: its call is the turn
-            watch.here.turn(0.0, (told.left - told.asked) / 1e9)
+            watch.here.turn(0.0, (told.left - told.asked) / 1e9, done=True)

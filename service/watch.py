@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
     from types import TracebackType
+    from typing import Self
 
 T = TypeVar("T")
 
@@ -21,11 +22,16 @@ class Watch:
     """One who is told what happens. This one does not count."""
 
     turn_at = float("-inf")
-    """When somebody of this process last had a turn and left, by the monotonic clock."""
+    """When a turn of somebody of this process last came to a good end, by the monotonic clock."""
 
-    def turn(self, wait_s: float, hold_s: float) -> None:  # noqa: ARG002  # for who counts
-        """Somebody waited so long, was let in, and was inside so long."""
-        self.turn_at = time.monotonic()
+    def turn(self, wait_s: float, hold_s: float, *, done: bool) -> None:  # noqa: ARG002  # for who counts
+        """Somebody waited so long, was let in, and was inside so long.
+
+        ``done``: something was decided, and written if it was to be. One who was let in to an event that is not sold
+        from any more has had a turn too, and it does not show that anybody can sell.
+        """
+        if done:
+            self.turn_at = time.monotonic()
 
     def in_vain(self, wait_s: float) -> None:
         """Somebody waited so long and was not let in."""
@@ -71,25 +77,28 @@ here = Watch()
 
 
 class timed:  # noqa: N801  # as contextlib names its own
-    """A turn, of which is told how long it took to get it, and how long it was held."""
+    """A turn, of which is told how long it took to get it, how long it was held, and whether something was done."""
 
-    __slots__ = ("_began", "_entered", "_turn")
+    __slots__ = ("_began", "_entered", "_turn", "done")
 
     def __init__(self, turn: AbstractContextManager[object]) -> None:
         self._turn = turn
+        self.done = False
+        """Whoever has the turn makes it true: what fails need not be raised within."""
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         """Be let in."""
         self._began = time.monotonic()
         self._turn.__enter__()
         self._entered = time.monotonic()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         """Leave."""
         swallowed = self._turn.__exit__(kind, error, trace)
-        here.turn(self._entered - self._began, time.monotonic() - self._entered)
+        here.turn(self._entered - self._began, time.monotonic() - self._entered, done=self.done)
         return swallowed
 
 
@@ -98,10 +107,12 @@ def timed_work(work: Callable[[], T]) -> Callable[[], T]:
     began = time.monotonic()
 
     def working() -> T:
-        entered = time.monotonic()
+        entered, done = time.monotonic(), False
         try:
-            return work()
+            outcome = work()
+            done = True
+            return outcome
         finally:
-            here.turn(entered - began, time.monotonic() - entered)
+            here.turn(entered - began, time.monotonic() - entered, done=done)
 
     return working

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -14,9 +15,11 @@ import requests
 
 from service import catalogue, readiness, rules, watch
 from service.commands import Cancel
-from service.mode import Busy, NotWritten
+from service.daemon import daemons_of
+from service.mode import Busy, NotWritten, Unknown
 from service.problems import Problem
 from service.readiness import NOBODY, Readiness
+from service.settings import Settings
 from service.values import order_id
 from tests.counter import ON_FILES, buying, look, sell
 from tests.processes import children_of, comm
@@ -24,6 +27,7 @@ from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from loadtest.serve import Service
     from service.mode import Mode
@@ -69,7 +73,7 @@ def test_a_lock_that_is_not_given_back_is_told(counter: Counter) -> None:
     checks = checks_of(mode, counter)
     stuck = [each for each in mode._locks if each.acquire(block=False)]  # type: ignore[attr-defined]  # noqa: SLF001  # as the dead leave them
     assert "lock: not had for event default" in refusal(checks)
-    watch.here.turn(0, 0)  # of another event: it says nothing of this one
+    watch.here.turn(0, 0, done=True)  # of another event: it says nothing of this one
     assert "lock: not had" in refusal(checks)
     for each in stuck:
         each.release()
@@ -110,6 +114,31 @@ def test_where_there_is_something_to_do_nobody_is_disturbed(counter: Counter, mo
     monkeypatch.setattr(mode, "execute", asked.append)
     assert checks_of(mode, counter).checks() == GOOD
     assert asked == []
+
+
+@pytest.mark.parametrize("name", ["file_lock", "ticket_lock", "group_commit", "single_writer"])
+def test_turns_that_fail_do_not_show_that_the_lock_can_be_had(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """However many buyers come to an event that was stopped after a failed fsync: they are let in, and none can buy."""
+    monkeypatch.setattr(readiness, "FRESH_S", PATIENCE_S)
+    is_broken, fsync = tmp_path / "is-broken", os.fsync
+
+    def failing(descriptor: int) -> None:
+        if is_broken.exists():
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)  # before the writer is forked
+    mode, _ = catalogue.build(catalogue.chosen(Settings(mode=name, data=counter.directory)))
+    counter.daemons += daemons_of(mode)
+    counter.keep()
+    mode.open()
+    is_broken.touch()
+    for _ in range(3):
+        with pytest.raises((Unknown, NotWritten)):
+            mode.execute(buying())
+    assert "lock: not had for event default: the ticket store refused" in refusal(checks_of(mode, counter))
 
 
 def test_one_event_after_the_other_is_asked_for(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
