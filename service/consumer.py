@@ -164,8 +164,8 @@ def _sent(pipe: Connection, message: object) -> bool:
 
 def _passed_on(error: Exception) -> Exception:
     """Return what a worker is told of an error: without the frames of this process, and surely a pickle."""
-    if isinstance(error, NotWritten):
-        return NotWritten(str(error), error.why)
+    if isinstance(error, NotWritten | Unknown):
+        return type(error)(str(error), error.why)
     if isinstance(error, Damaged):
         return Damaged(str(error))
     LOG.error("the process that writes has met something unforeseen", exc_info=error)

@@ -61,7 +61,11 @@ class Line(Generic[T]):
         work = watch.timed_work(work)
         with self._arriving:  # else two might stand here in another order than that of their numbers
             place = self._turns.take()
-            first = place.first()
+            try:
+                first = place.first()
+            except BaseException:
+                place.leave()  # else all who come behind would wait for it
+                raise
             if not first:
                 standing = _Standing(place, work, answer)
                 self._stand(standing)

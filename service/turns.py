@@ -19,7 +19,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING
 
-from service.mode import Busy
+from service.mode import Busy, NotWritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,24 +96,40 @@ class Turns:
         self._path = path
 
     def take(self) -> Place:
-        """Take the next number. Raises ``Busy`` where too many of this process wait already."""
+        """Take the next number.
+
+        Raises ``Busy`` where too many of this process wait already, and ``NotWritten`` where the disk has no room.
+        """
         if not ROOM.acquire(blocking=False):
             raise Busy(0.0)
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError:
+        except OSError as error:
             ROOM.release()
-            raise
+            raise self._not_taken(error) from error
         try:
             return Place(descriptor, ROOM.release)
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
             ROOM.release()
+            if isinstance(error, OSError):
+                raise self._not_taken(error) from error
             raise
+
+    def _not_taken(self, error: OSError) -> NotWritten:
+        return NotWritten(f"no number can be taken from {self._path.name} ({error.strerror}), so nothing was done")
 
 
 def _lock(place: int, kind: int, start: int, length: int, *, wait: bool = False) -> None:
-    """Lock or unlock bytes for this open file description. Raises ``BlockingIOError`` if they are not free."""
+    """Lock or unlock bytes for this open file description.
+
+    Raises ``BlockingIOError`` if they are not free, and ``NotWritten`` where the kernel has no room for one more lock.
+    """
     # struct flock as the kernel has it: l_type, l_whence, l_start, l_len, l_pid (0 for these locks).
     request = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
-    fcntl.fcntl(place, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, request)
+    try:
+        fcntl.fcntl(place, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, request)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise NotWritten(f"the queue cannot be locked ({error.strerror}), so nothing was done") from error

@@ -21,7 +21,7 @@ from service import rules
 from service.batch import commit
 from service.catalogue import CLAIMS
 from service.commands import Buy, Cancel, Command, Confirm, Hold, key_of
-from service.mode import NotWritten
+from service.mode import NotWritten, Unknown
 from service.outcomes import Cancelled, Confirmed, Held, HoldExpired, KeyReused, Reply, Sold, SoldOut
 from service.stores import fenced, journal, json_file, recovery
 from service.stores.json_file import JsonFile
@@ -328,8 +328,8 @@ def attempted(store: JsonFile, clock: Clocked, asked: list[Command], broken: str
             return commit(store, clock.decide, asked)
         except NotWritten:
             assert broken == "append"
-        except OSError:
-            assert broken != "append"
+        except Unknown:
+            assert broken == "overwrite"
     return None
 
 

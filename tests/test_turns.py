@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import multiprocessing
+import struct
 import threading
 from multiprocessing import connection
 from pathlib import Path
@@ -15,7 +18,7 @@ from service import line as line_module
 from service import turns
 from service.later import awaited
 from service.line import Line
-from service.mode import Busy
+from service.mode import Busy, NotWritten
 from service.turns import COUNTER_BYTES, Turns
 from tests.waiting import PATIENCE_S, taken, until
 
@@ -275,6 +278,23 @@ def test_a_line_without_a_thread_turns_away_and_goes_on(path: Path, monkeypatch:
                 run(line, lambda: pytest.fail("it was turned away"), LONG_S)
         with pytest.raises(Busy, match=r"for 0\.01 s"):
             run(line, lambda: 1, 0.01)
+    assert run(line, lambda: 2, LONG_S) == 2
+
+
+def test_who_cannot_see_whether_it_is_first_leaves(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel has no room for one more lock: certainly nothing was done, and those who come behind do not wait."""
+    line, fcntl_ = Line[int](path), fcntl.fcntl
+
+    def no_room(descriptor: int, kind: int, request: bytes) -> object:
+        if request.startswith(struct.pack("h", fcntl.F_RDLCK)):
+            raise OSError(errno.ENOLCK, "No locks available")
+        return fcntl_(descriptor, kind, request)
+
+    assert run(line, lambda: 1, LONG_S) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "fcntl", no_room)
+        with pytest.raises(NotWritten, match=r"the queue cannot be locked \(No locks available\), so nothing was done"):
+            run(line, lambda: 1, LONG_S)
     assert run(line, lambda: 2, LONG_S) == 2
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import filelock
 
 from service.each import Each
-from service.mode import Busy, Claim, Decide
+from service.mode import Busy, Claim, Decide, NotWritten
 from service.outcomes import NoSuchEvent
 
 if TYPE_CHECKING:
@@ -48,13 +48,16 @@ class FileLock:
         if not self.store.has(command.event):
             return NoSuchEvent(command.event)
         try:
-            with self._locks[command.event].acquire(timeout=self._wait_s):
-                page = self.store.read(command)
-                decision = self._decide(page, command)
-                if decision.page != page:
-                    self.store.write(decision.page)
+            lock = self._locks[command.event].acquire(timeout=self._wait_s)
         except filelock.Timeout:
             raise Busy(self._wait_s) from None
+        except OSError as error:
+            raise NotWritten(f"the lock cannot be opened ({error.strerror}), so nothing was done") from error
+        with lock:
+            page = self.store.read(command)
+            decision = self._decide(page, command)
+            if decision.page != page:
+                self.store.write(decision.page)
         return decision.reply
 
     def _lock(self, event: str) -> filelock.BaseFileLock:

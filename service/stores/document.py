@@ -35,6 +35,15 @@ def documents(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.json"))
 
 
+def overdue(directory: Path, now: float) -> Iterator[tuple[str, float]]:
+    """Yield each event of which a hold has ended by ``now`` and is not swept, and when the first of them did."""
+    for document in documents(directory):
+        with contextlib.suppress(Damaged, OSError):  # somebody is writing it: the next time
+            ends = parsed(document).ends
+            if ends is not None and ends <= now:
+                yield document.stem, ends
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """What a document says.

@@ -17,6 +17,7 @@ shows. A journal is not closed and no half line is cut off while somebody sells,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from dataclasses import replace
@@ -34,7 +35,7 @@ from service.stores.tickets import Tickets
 from service.values import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from service.rules import Page
@@ -61,7 +62,7 @@ class FencedJsonFile(JsonFile):
 
     def write_all(self, pages: Sequence[Page], fence: int = 0) -> None:
         """Write one page: several could not be taken back together when the disk has no room for all."""
-        overwrite(*self._appended(pages, fence))
+        self._show(overwrite, *self._appended(pages, fence))
 
     def look(self, name: str) -> Event | NoSuchEvent:
         files = self._files_of(name)
@@ -88,7 +89,7 @@ class FencedJsonFile(JsonFile):
         lines = lines_of(page, fence).splitlines(keepends=True)
         assert event is not None  # noqa: S101  # lines_of has raised else
         files, known = self._files[event.name], self._followed[event.name]
-        with journal.appending(files.journal) as descriptor, known.lock:
+        with _recording(files.journal) as descriptor, known.lock:
             for number, line in enumerate(lines):
                 # One by one, for each may be settled differently. What counts before one that does not is right alone:
                 # only a hold that had ended comes before another change.
@@ -103,6 +104,17 @@ class FencedJsonFile(JsonFile):
                     raise _late()
             synced(descriptor, files.journal)
             return files.document, rendered(_checkpoint(known))
+
+
+@contextlib.contextmanager
+def _recording(path: Path) -> Iterator[int]:
+    """Have a journal open to append to it. Raises ``NotWritten`` where it cannot be opened: nothing was done yet."""
+    with contextlib.ExitStack() as stack:
+        try:
+            descriptor = stack.enter_context(journal.appending(path))
+        except OSError as error:
+            raise refused(path, error) from error
+        yield descriptor
 
 
 def _seen(files: Files) -> Event:

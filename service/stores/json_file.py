@@ -20,7 +20,6 @@ What a worker knows of an event (``following.py``) is read from the journal once
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -28,12 +27,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from service.mode import Damaged
+from service.mode import Damaged, Unknown
 from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores import disk, journal
 from service.stores.disk import NotSynced
-from service.stores.document import Checkpoint, documents, overwrite, parsed, place, refill, rendered
+from service.stores.document import Checkpoint, documents, overdue, overwrite, parsed, place, refill, rendered
 from service.stores.following import Following
 from service.stores.lines import lines_of_all
 from service.stores.order_index import OrderIndex
@@ -43,7 +42,7 @@ from service.stores.tickets import Tickets
 from service.values import EVENT_NAME, Event, Order, TicketMap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from service.commands import Command
@@ -90,9 +89,7 @@ class JsonFile:
         try:
             try:
                 place(files.journal, journal.opening(Event(name, capacity, capacity)))
-            except (
-                FileExistsError
-            ):  # one who made it and died may have left it without a document, or its name unsynced
+            except FileExistsError:  # who made it and died may have left it without a document, or its name unsynced
                 disk.sync_names(self.directory)
             with journal.appending(files.journal) as descriptor:
                 known = Following(descriptor)
@@ -137,11 +134,19 @@ class JsonFile:
 
     def write_all(self, pages: Sequence[Page]) -> None:
         """Write pages of one event that follow each other: one write and one fsync for all of them, or none is done."""
-        overwrite(*self._appended(pages))
+        self._show(overwrite, *self._appended(pages))
 
     def write_in_place(self, page: Page) -> None:
         """Write as the article does: truncate the document, then fill it. A reader in between finds nothing."""
-        refill(*self._appended([page]))
+        self._show(refill, *self._appended([page]))
+
+    def _show(self, write: Callable[[Path, bytes], None], document: Path, text: bytes) -> None:
+        """Let the document say what is durable. Raises ``Unknown``: it is done, and who looks cannot see it yet."""
+        try:
+            write(document, text)
+        except OSError as error:
+            self._followed.pop(document.stem, None)  # whoever is inside next writes the document before he decides
+            raise Unknown(f"it is in the journal, but {document.name} cannot be written ({error.strerror})") from error
 
     def look(self, name: str) -> Event | NoSuchEvent:
         files = self._files_of(name)
@@ -152,11 +157,7 @@ class JsonFile:
         return self._tickets.look(files.document, files.journal, first, last) if files else NoSuchEvent(name)
 
     def overdue(self, now: float) -> Iterator[tuple[str, float]]:
-        for document in documents(self.directory):
-            with contextlib.suppress(Damaged, OSError):  # somebody is writing it: the next time
-                ends = parsed(document).ends
-                if ends is not None and ends <= now:
-                    yield document.stem, ends
+        return overdue(self.directory, now)
 
     def find(self, order: str) -> Order | NoSuchOrder:
         if not self._index.knows(order):
