@@ -23,7 +23,7 @@ from service import logs, watch
 from service.bounds import QUICK_S
 from service.latecomers import Latecomers
 from service.stillness import Looker
-from service.worker import ENDING
+from service.worker import HELD_BACK
 
 if TYPE_CHECKING:
     import socket
@@ -66,7 +66,7 @@ class Keeper(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         Until then it has the master's, which keep a signal for a loop that the worker never comes to: a service that
         was stopped just after its start waited for such a worker, and then killed it.
         """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         try:
             pid: int = super().spawn_worker()
         finally:
@@ -84,6 +84,17 @@ class Keeper(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def handle_usr2(self) -> None:
         """Say no: another version would find the port taken, and the store claimed."""
         self.log.error("SIGUSR2 does nothing here: to run another version, end this service and start that one")
+
+    def handle_ttin(self) -> None:
+        """Say no: gunicorn would start one more worker, and a mode may keep apart no more than were asked for."""
+        self._does_nothing("SIGTTIN")
+
+    def handle_ttou(self) -> None:
+        """Say no, as above: who runs it would find fewer than were asked for."""
+        self._does_nothing("SIGTTOU")
+
+    def _does_nothing(self, name: str) -> None:
+        self.log.error("%s does nothing here: to have more or fewer workers, start the service with --workers", name)
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
         signals: list[int] = super().wait_for_signals(ROLL_S if self._former else timeout)

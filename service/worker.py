@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gunicorn.http.wsgi import Response
     from gunicorn.workers.gthread import TConn
 
-ENDING = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
-"""Signals that end a worker."""
+HELD_BACK = frozenset({signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1})
+"""Signals that end a worker, the last of them only one that has no handler for it yet."""
 _LATER = object()
 """In place of "keep the connection" or not: somebody else has it."""
 
@@ -87,7 +87,7 @@ class Worker(Hanging):
 
     def init_signals(self) -> None:
         super().init_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # the master held them back
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # the master held them back
 
     def load_wsgi(self) -> None:
         super().load_wsgi()  # it sets ``wsgi``

@@ -41,6 +41,7 @@ DAEMONS_MAX = 2
 """The writer and the sweeper."""
 PAGE = Path(__file__).parent.parent / "docs" / "reliability.md"
 ONE_AFTER_THE_OTHER = 3
+WORKERS_AND_SWEEPER = 3
 
 
 @pytest.mark.timeout(300)
@@ -121,6 +122,18 @@ def refuses(url: str) -> bool:
     except OSError:
         return True
     return False
+
+
+def test_signals_of_gunicorn_s_do_not_change_how_many_sell(tmp_path: Path) -> None:
+    """SIGTTIN would start a second worker, and the mode keeps only the threads of one apart; SIGTTOU would end one."""
+    with service(tmp_path, "thread_lock", workers=2) as started:
+        until_within(PROGRAM_S, lambda: len(children_of(started.process.pid)) == WORKERS_AND_SWEEPER)
+        before = set(children_of(started.process.pid))
+        for number in (signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2):
+            started.process.send_signal(number)
+            words = f"{number.name} does nothing here"
+            until_within(PROGRAM_S, lambda: words in started.log.read_text())  # noqa: B023  # it is called at once
+            assert set(children_of(started.process.pid)) == before
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

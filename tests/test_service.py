@@ -18,6 +18,7 @@ from loadtest import serve
 from service import catalogue, settings
 from service.settings import Settings, WrongSetting
 from tests.counter import ON_FILES
+from tests.metrics import total
 from tests.processes import alive_of, children_of
 from tests.waiting import until
 
@@ -325,6 +326,13 @@ def test_the_service_stops_in_time_and_leaves_nothing_running(tmp_path: Path) ->
     while alive_of(group) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive_of(group) == []
+
+
+def test_a_log_that_is_rotated_while_workers_start_ends_none(tmp_path: Path, http: requests.Session) -> None:
+    """SIGUSR1 ends who has no handler for it: until a worker has one, it is held back."""
+    with serve.service(tmp_path, {"mode": "file_lock", "workers": 2, "threads": 2}, "tests.rotated_program") as service:
+        assert http.post(f"{service.url}/buy", json={"quantity": 1}).status_code == 201
+        assert total(service.url, "turnstile_worker_deaths_total") == 0
 
 
 def test_a_worker_that_is_told_to_end_as_soon_as_it_is_there_ends(tmp_path: Path, http: requests.Session) -> None:
