@@ -45,6 +45,21 @@ MALFORMED = {
 """What is said of a request that could not be read."""
 
 
+NO_HOST = Problem(400, "bad-request", "the request has no header field Host: expected one")
+TWO_KEYS = Problem(400, "bad-request", "the Idempotency-Key stands more than once: expected it once")
+
+
+def unclear(fields: list[str], *, newer: bool) -> Problem | None:
+    """Return what to say of a request with header fields of these names, in capitals, if they leave anything unclear.
+
+    Two fields of one name are read as one, with a comma between: of two keys, that would be a third one. ``newer``: the
+    request is of HTTP/1.1, where each has a Host (RFC 9112, 3.2; two are refused by gunicorn's parser).
+    """
+    if newer and "HOST" not in fields:
+        return NO_HOST
+    return TWO_KEYS if fields.count("IDEMPOTENCY-KEY") > 1 else None
+
+
 class Door:
     """How many may be inside at once: as many as wait no longer than a part of ``wait_s``, by how fast they leave.
 

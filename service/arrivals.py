@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http import errors, get_parser
 
 from service import watch
-from service.admission import CONTINUE, CUT_OFF, FULL, IDLE, MALFORMED, SLOW, refusal
+from service.admission import CONTINUE, CUT_OFF, FULL, IDLE, MALFORMED, SLOW, refusal, unclear
 from service.connections import received
 from service.ending import Ending
 from service.framing import Arriving, Endless, TooLarge
@@ -221,6 +221,10 @@ class Arrivals(Refusals, Ending):
         return super().handle(conn)
 
     def handle_request(self, req: Request, conn: TConn) -> object:
+        if problem := unclear([name for name, _ in req.headers], newer=req.version >= (1, 1)):
+            watch.here.refused(problem.slug)
+            conn.sock.sendall(refusal(problem))
+            return False
         if self.nr_conns >= self.worker_connections:  # others wait to be let in
             req.force_close()
         req.arrived = conn.arrived

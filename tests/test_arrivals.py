@@ -112,6 +112,9 @@ def test_who_does_not_hang_up_stops_nobody(tmp_path: Path) -> None:
     [
         (b"nonsense\r\n\r\n", 400, "no well-formed HTTP"),
         (b"GET /tickets HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", 400, "no well-formed HTTP"),
+        (BUY.replace(b"Host: x\r\n", b""), 400, "no header field Host"),
+        (BUY.replace(b"Host: x", b"Host: x\r\nhost: y"), 400, "no well-formed HTTP"),
+        (BUY.replace(b"Host: x", b"Host: x\r\nIdempotency-Key: a\r\nidempotency-key: a"), 400, "Key stands more than"),
         (b"GET /" + b"x" * 3000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, "longer than is allowed"),
         (b"GET /tickets HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 5000 + b"\r\n\r\n", 431, "header fields"),
         (b"GET /tickets HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431, "header fields"),
@@ -125,6 +128,14 @@ def test_what_is_no_request_is_a_problem_too(tmp_path: Path, request_bytes: byte
         assert (told, headers["Content-Type"], headers["Connection"]) == (status, "application/problem+json", "close")
         assert word in str(body["detail"])
         assert client.ended()
+        assert look(started.url)["version"] == 0
+
+
+def test_who_speaks_the_older_http_needs_no_host(tmp_path: Path) -> None:
+    """HTTP/1.0 does not ask for one."""
+    with service(tmp_path) as started, Client(started.url) as client:
+        client.send(BUY.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: x\r\n", b""))
+        assert client.reply()[0] == 201
 
 
 def test_what_was_closed_while_a_reply_was_made_is_over() -> None:

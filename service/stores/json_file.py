@@ -32,7 +32,7 @@ from service.outcomes import NoSuchEvent, NoSuchOrder
 from service.rules import Page
 from service.stores import disk, journal
 from service.stores.disk import NotSynced
-from service.stores.document import Checkpoint, documents, overdue, overwrite, parsed, place, refill, rendered
+from service.stores.document import Checkpoint, documents, names, overdue, overwrite, parsed, place, refill, rendered
 from service.stores.following import Following
 from service.stores.lines import lines_of_all
 from service.stores.order_index import OrderIndex
@@ -104,7 +104,7 @@ class JsonFile:
 
     def names(self, after: str, limit: int) -> list[str]:
         """Return the names of events behind ``after``, in their order, at most ``limit``."""
-        return sorted(path.stem for path in documents(self.directory) if path.stem > after)[:limit]
+        return names(self.directory, after, limit)
 
     def read(self, command: Command) -> Page:
         files = self._files_of(command.event)
