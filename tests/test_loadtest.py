@@ -106,10 +106,10 @@ def test_a_mode_that_is_not_what_it_claims_breaks_its_word(blog: tuple[Path, sub
 
 
 def test_a_run_without_contention_proves_nothing(tmp_path: Path) -> None:
-    """One buyer alone: exit 2, and why."""
+    """One buyer alone, in as many rounds as one worker answers: exit 2, and why."""
     ended = loadtest(tmp_path / "runs", "compare", "--modes", "file_lock", "--clients", "1", "--workers", "2")
     assert ended.returncode == 2
-    assert "could not tell (0 of 1 requests overlapped another" in " ".join(ended.stdout.split())
+    assert re.search(r"could not tell \(0 of \d requests overlapped another", " ".join(ended.stdout.split()))
 
 
 def test_one_worker_alone_is_within_the_reach_of_threads(tmp_path: Path) -> None:
