@@ -170,6 +170,13 @@ def test_an_index_that_misses_an_order_is_named_and_removed_by_repair(sold: Coun
     assert isinstance(sold.joined("file_lock").store.find(order), Order)
 
 
+def test_an_empty_log_that_was_left_beside_the_index_is_nothing_wrong(sold: Counter) -> None:
+    """Two workers that end at once leave one, with none of the shared memory that a log is read by."""
+    (sold.directory / "orders.sqlite-shm").unlink(missing_ok=True)
+    (sold.directory / "orders.sqlite-wal").write_bytes(b"")
+    assert inspected(sold.directory).wrong == []
+
+
 def half_a_line(directory: Path) -> None:
     with (directory / "default.jsonl").open("ab") as file:
         file.write(b'{"version":')

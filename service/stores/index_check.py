@@ -47,8 +47,12 @@ def index_wrong(directory: Path) -> list[str]:
 
 
 def _looking(file: Path) -> sqlite3.Connection:
-    """Open it without changing a file: with the log of a service that runs or was killed, if there is one."""
-    how = "mode=ro&readonly_shm=1" if file.with_name(f"{FILE}-wal").exists() else "immutable=1"
+    """Open it without changing a file: with the log of a service that runs or was killed, if there is one.
+
+    Two who end at the same time may leave an empty log without the file beside it, which nobody can read.
+    """
+    log, beside = (file.with_name(f"{FILE}-{end}") for end in ("wal", "shm"))
+    how = "mode=ro&readonly_shm=1" if beside.exists() or (log.exists() and log.stat().st_size) else "immutable=1"
     return sqlite3.connect(
         f"file:{quote(str(file))}?{how}", uri=True, timeout=closed_index.BUSY_S, isolation_level=None
     )
