@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from service.mode import NotWritten
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -25,8 +27,11 @@ class Together(Protocol):
     def write_all(self, pages: Sequence[Page]) -> None:
         """Make all pages that were expected durable, or none."""
 
+    def take_back(self, name: str) -> None:
+        """Forget what was expected of an event, of which certainly nothing was written."""
+
     def forget(self, name: str) -> None:
-        """Forget what was expected of an event."""
+        """Forget what was expected of an event, of which something may have been written."""
 
 
 def commit(store: Together, decide: Decide, commands: Iterable[Command]) -> list[Reply]:
@@ -46,7 +51,10 @@ def commit(store: Together, decide: Decide, commands: Iterable[Command]) -> list
             replies.append(decision.reply)
         if pages:
             store.write_all(pages)
+    except NotWritten:  # the disk may be full for hours, and to read a whole journal for each refusal takes long
+        store.take_back(event)
+        raise
     except BaseException:
-        store.forget(event)  # nothing of it was written
+        store.forget(event)
         raise
     return replies

@@ -16,7 +16,7 @@ from service.catalogue import CLAIMS
 from service.commands import Buy, Cancel, Confirm, Hold, Resize, key_of
 from service.mode import NotWritten
 from service.outcomes import Cancelled, Held, NoSuchEvent, NoSuchOrder, Reply, Sized, Sold
-from service.stores import disk, document, fenced, fencing, journal, json_file, order_index
+from service.stores import disk, document, fenced, fencing, followed, journal, json_file, order_index
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 from service.stores.lines import CARRIED, change_of
@@ -252,7 +252,7 @@ def test_an_event_that_is_asked_for_is_not_let_go_of(
     """Most events are known to a worker that others do not sell from, and so never read again: asked for all the time,
     one is the last to be forgotten. In the middle of a batch, that would sell twice.
     """
-    monkeypatch.setattr(json_file, "FOLLOWED_MAX", 3)
+    monkeypatch.setattr(followed, "FOLLOWED_MAX", 3)
     mode = counter.opened("group_commit")
     store = mode.store
     assert isinstance(store, JsonFile)

@@ -72,7 +72,7 @@ class FencedJsonFile(JsonFile):
         """Return how the event stands. Nothing is cut off and nothing is closed, for both would be late writes too."""
         check(files.journal)
         with journal.appending(files.journal) as descriptor:
-            known = self._known(name, descriptor)
+            known = self._followed.of(name, descriptor, self.believed.get(name))
             with known.lock:
                 before = known.counted
                 known.catch_up(descriptor)

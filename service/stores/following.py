@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from service.rules import Page, Used
+    from service.stores.standing import Before
+    from service.values import Change
 
 PIECE_BYTES = 1 << 20
 HALF_LINE_TRIES, HALF_LINE_S = 20, 0.001
@@ -51,6 +53,7 @@ class Following:
         """Something was decided that is not written yet: it stands in ``standing`` already, and in these."""
         self.orders: dict[str, Order] = {}
         self.used: dict[str, Used] = {}
+        self._undo: list[tuple[Change, Before]] = []
         if believed and believed.since == self.standing.since:
             self.catch_up(descriptor, believed.covered)
             if self.standing.event != believed.event:
@@ -91,11 +94,19 @@ class Following:
         """Go on by what was decided, before it is written: the next one of its batch finds it."""
         self.expected = True
         for change in page.changes:
+            before = self.standing.before(change)
             self.standing.change(change)
+            self._undo.append((change, before))
             if isinstance(change, Order):
                 self.orders[change.id] = change
         if page.used:
             self.used[page.used.key] = page.used
+
+    def take_back(self) -> None:
+        """Stand as before what was expected, of which certainly nothing is there. The journal is not read for that."""
+        for change, before in reversed(self._undo):
+            self.standing.undo(change, before)
+        self._nothing_expected()
 
     def wrote(self, start: int, lines: bytes, pages: Sequence[Page]) -> None:
         """Go on by lines of one's own, which stand from ``start`` on, unless others came before them."""
@@ -109,11 +120,15 @@ class Following:
                     self.standing.change(change)
             except DoesNotFollow:  # nobody kept others out: to be read as it stands there
                 return
+        self._nothing_expected()
+        self.read = self.counted = start + len(lines)
+        self.place = fencing.Place(self.standing.event.version, self.place.fence)
+
+    def _nothing_expected(self) -> None:
         self.expected = False
         self.orders.clear()
         self.used.clear()
-        self.read = self.counted = start + len(lines)
-        self.place = fencing.Place(self.standing.event.version, self.place.fence)
+        self._undo.clear()
 
     def _line(self, line: bytes) -> None:
         place, change = fencing.after(self.place, line)

@@ -21,9 +21,7 @@ What a worker knows of an event (``following.py``) is read from the journal once
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +31,7 @@ from service.rules import Page
 from service.stores import disk, journal
 from service.stores.disk import NotSynced
 from service.stores.document import Checkpoint, documents, names, overdue, overwrite, parsed, place, refill, rendered
+from service.stores.followed import Followed
 from service.stores.following import Following
 from service.stores.lines import lines_of_all
 from service.stores.order_index import OrderIndex
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
     from service.commands import Command
 
 TICK_NS = 10**9  # more than a step of the clock that dates a directory: within one, changes leave one time
-FOLLOWED_MAX = 10_000
-"""Most events of which a worker knows how they stand. Those that it has not been asked for longest are read again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +65,7 @@ class JsonFile:
         self.believed: Mapping[str, Checkpoint] = {}
         """What documents said at the start whose journals were not read from their first line."""
         self._files: dict[str, Files] = {}
-        self._followed: OrderedDict[str, Following] = OrderedDict()
-        self._making = threading.Lock()
+        self._followed = Followed()
         self._looked = 0
 
     def open(self) -> None:
@@ -115,7 +111,6 @@ class JsonFile:
             try:
                 known = self._current(command.event, files)
             except OSError as error:  # nothing was decided yet
-                self.forget(command.event)
                 raise refused(files.journal, error) from error
         with known.lock:
             return page_for(command, known, self._index, files.journal)
@@ -125,9 +120,13 @@ class JsonFile:
         if page.event:
             self._followed[page.event.name].expect(page)
 
+    def take_back(self, name: str) -> None:
+        """Forget what was expected, of which certainly nothing was written: the event stands as before."""
+        self._followed.take_back(name)
+
     def forget(self, name: str) -> None:
         """Forget what was expected, and read again how the event stands."""
-        self._followed.pop(name, None)
+        self._followed.forget(name)
 
     def write(self, page: Page) -> None:
         self.write_all([page])
@@ -145,7 +144,7 @@ class JsonFile:
         try:
             write(document, text)
         except OSError as error:
-            self._followed.pop(document.stem, None)  # whoever is inside next writes the document before he decides
+            self.forget(document.stem)  # whoever is inside next writes the document before he decides
             raise Unknown(f"it is in the journal, but {document.name} cannot be written ({error.strerror})") from error
 
     def look(self, name: str) -> Event | NoSuchEvent:
@@ -190,9 +189,7 @@ class JsonFile:
     def _current(self, name: str, files: Files) -> Following:
         """Return how the event stands, with its document and its journal fit to be written."""
         at = os.stat(files.journal)  # noqa: PTH116  # half the time of Path.stat, with every order
-        with self._making:
-            if known := self._followed.get(name):
-                self._followed.move_to_end(name)  # else one that is always up to date is let go in the midst of a batch
+        known = self._followed.known(name)
         if known is None or (known.file, known.read) != (at.st_ino, at.st_size):
             known = self._caught_up(name, files)
         if known.read - known.began >= max(journal.JOURNAL_BYTES_MAX, known.began):
@@ -203,10 +200,18 @@ class JsonFile:
         return known
 
     def _caught_up(self, name: str, files: Files) -> Following:
+        """Return how the event stands when all there is was read, and its files are fit to be written."""
+        try:
+            return self._settled(name, files)
+        except BaseException:
+            self.forget(name)  # else the next one would take what was read for what is on disk and in the document
+            raise
+
+    def _settled(self, name: str, files: Files) -> Following:
         """Read what is new; cut off half a line that is left there; let the document say what the journal says."""
         check(files.journal)
         with journal.appending(files.journal) as descriptor:
-            known = self._known(name, descriptor)
+            known = self._followed.of(name, descriptor, self.believed.get(name))
             with known.lock:
                 said = parsed(files.document)
                 size = known.catch_up_to_the_end(descriptor)
@@ -224,18 +229,6 @@ class JsonFile:
             disk.sync_names(self.directory)
         overwrite(files.document, rendered(at))
         return known
-
-    def _known(self, name: str, descriptor: int) -> Following:
-        """Return what is known of the journal that is open there."""
-        with self._making:
-            known = self._followed.get(name)
-            status = os.fstat(descriptor)
-            if known is None or known.file != status.st_ino:
-                known = self._followed[name] = Following(descriptor, self.believed.get(name))
-            self._followed.move_to_end(name)
-            if len(self._followed) > FOLLOWED_MAX:
-                self._followed.popitem(last=False)
-            return known
 
     def _appended(self, pages: Sequence[Page]) -> tuple[Path, bytes]:
         """Make what is new on the pages durable in the journal; return the document, and its text that covers it."""

@@ -42,6 +42,13 @@ class Free:
             else:
                 del self._returned[self._place(ticket)]
 
+    def untake(self, tickets: Iterable[int], given: int) -> None:
+        """Undo what was done last: these were taken, when all numbers above ``given`` had never been given out."""
+        if given < self.given:
+            del self._returned[: self._place(given)]
+            self.given = given
+        self.give_back(ticket for ticket in tickets if ticket <= given)
+
     def give_back(self, tickets: Iterable[int]) -> None:
         """Give back numbers that are taken."""
         for ticket in tickets:
@@ -52,6 +59,12 @@ class Free:
         self.capacity = capacity
         self.given = min(self.given, capacity)
         self._returned = [ticket for ticket in self._returned if ticket <= capacity]
+
+    def unsize(self, capacity: int, given: int) -> None:
+        """Undo what was done last: there were ``capacity`` numbers, and those above ``given`` never given out."""
+        self._returned[:0] = range(given, self.given, -1)  # whatever went with a lower capacity was free
+        self.capacity = capacity
+        self.given = given
 
     def highest(self, but: Container[int] = ()) -> int:
         """Return the highest number that is taken, ``but`` for these; 0 if none is."""

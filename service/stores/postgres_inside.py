@@ -147,8 +147,11 @@ class Batch:
         """Write what was expected and is not put yet, and commit all of it."""
         self._inside.write(*self._pages)
 
-    def forget(self, _name: str) -> None:
+    def take_back(self, _name: str) -> None:
         """Do nothing: whoever began the transaction ends it."""
+
+    def forget(self, _name: str) -> None:
+        """Do nothing, as above."""
 
 
 class LockedRow:

@@ -7,6 +7,7 @@ live then. So no more than one journal is ever read, and that is of a bounded si
 from __future__ import annotations
 
 import heapq
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from service.stores.fencing import DoesNotFollow
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from service.values import Change
 
 CAPACITY_MAX = 10_000_000
+ENDS_SPARE = 1000
+"""How many ends of holds that are none any more are kept, beside as many as there are holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What it takes to undo a change, beside the change: how the event stood, and the hold that it was about."""
+
+    event: Event
+    given: int
+    hold: Order | None
 
 
 class Standing:
@@ -75,14 +87,38 @@ class Standing:
         capacity = change.capacity if isinstance(change, Resized) else self.event.capacity
         self.event = Event(self.event.name, capacity, change.count, change.version)
 
+    def before(self, change: Change) -> Before:
+        """Return what ``undo`` needs. Call it right before ``change``."""
+        hold = self.holds.get(change.id) if isinstance(change, Order) else None
+        return Before(self.event, self.free.given, hold)
+
+    def undo(self, change: Change, before: Before) -> None:
+        """Stand as before a change, which is the last one: to the number, for a journal is closed by what stands."""
+        self.event = before.event
+        if isinstance(change, Resized):
+            self.free.unsize(before.event.capacity, before.given)
+            return
+        if change.status == "held" or (change.status == "sold" and before.hold is None):
+            self.free.untake(change.tickets, before.given)
+            if self.holds.pop(change.id, None):
+                self.held.difference_update(change.tickets)
+        elif change.status != "sold":
+            self.free.take(change.tickets)
+        if before.hold is not None and before.hold.expires_at is not None:
+            self._hold(before.hold, before.hold.expires_at)
+        if len(self._ends) > 2 * len(self.holds) + ENDS_SPARE:  # a full disk may refuse holds for hours
+            self._ends = [(hold.expires_at, hold.id) for hold in self.holds.values() if hold.expires_at is not None]
+            heapq.heapify(self._ends)
+
     def first_to_end(self, tickets: int) -> tuple[Order, ...]:
         """Return the live holds that end first: enough of them for so many tickets, or all."""
-        found, seen = [], []
+        found: list[Order] = []
+        seen: list[tuple[float, str]] = []
         while tickets > 0 and self._ends:
             end = heapq.heappop(self._ends)
             hold = self.holds.get(end[1])
-            if hold is None or hold.expires_at != end[0]:
-                continue  # it has ended otherwise
+            if hold is None or hold.expires_at != end[0] or (seen and seen[-1] == end):
+                continue  # it has ended otherwise, or its end was undone and is here twice
             seen.append(end)
             found.append(hold)
             tickets -= hold.quantity
