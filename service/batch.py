@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 class Together(Protocol):
     """What is read and written together."""
 
-    def read(self, command: Command) -> Page:
-        """Return the page that the next command touches, after what is expected."""
+    def page(self, command: Command) -> Page | Exception:
+        """Return the page that the next command touches, after what is expected; or why its page alone cannot be read.
+
+        Raises what keeps the others from being read too.
+        """
 
     def expect(self, page: Page) -> None:
         """Let the next command find what was decided, before it is written."""
@@ -34,16 +37,22 @@ class Together(Protocol):
         """Forget what was expected of an event, of which something may have been written."""
 
 
-def commit(store: Together, decide: Decide, commands: Iterable[Command]) -> list[Reply]:
+def commit(store: Together, decide: Decide, commands: Iterable[Command]) -> list[Reply | Exception]:
     """Read once, decide ``commands`` of one event in their order, write once. Return their replies, in the same order.
 
-    All or none is done. Call it inside: nobody else may write to the event meanwhile.
+    An exception among them is of a command whose page could not be read: certainly nothing was done for that one. Of
+    the others, all or none is done. Call it inside: nobody else may write to the event meanwhile.
     """
-    pages, replies, event = [], [], ""
+    pages: list[Page] = []
+    replies: list[Reply | Exception] = []
+    event = ""
     try:
         for command in commands:
             event = command.event
-            page = store.read(command)
+            page = store.page(command)
+            if isinstance(page, Exception):
+                replies.append(page)
+                continue
             decision = decide(page, command)
             if decision.page != page:
                 store.expect(decision.page)

@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
 
 from service.commands import known_by
-from service.mode import Damaged, NotWritten, Unknown
+from service.mode import Busy, Damaged, NotWritten, Unknown
 from service.pipes import GREETING, Answer, Late
 from service.stillness import Pending
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from service.outcomes import Reply
     from service.pipes import Asked, Door, Noted
 
-    Commit = Callable[[Iterable[Command]], Sequence[Reply]]
+    Commit = Callable[[Iterable[Command]], Sequence[Reply | Exception]]
     Batch = tuple[Connection, list[Asked]]
 
 LOG = logging.getLogger("turnstile")
@@ -139,7 +139,7 @@ class Consumer:
         answers: list[Answer] = [Late()] * len(batch)
         try:
             for place, reply in zip(begun, self._commit(self._in_time(batch, begun)), strict=True):
-                answers[place] = reply
+                answers[place] = _passed_on(reply) if isinstance(reply, Exception) else reply
         except Exception as error:  # noqa: BLE001  # it goes to those whom it concerns, and the process goes on
             return [_passed_on(error)] * len(batch)
         return answers
@@ -168,5 +168,7 @@ def _passed_on(error: Exception) -> Exception:
         return type(error)(str(error), error.why)
     if isinstance(error, Damaged):
         return Damaged(str(error))
+    if isinstance(error, Busy):
+        return Busy(error.wait_s)
     LOG.error("the process that writes has met something unforeseen", exc_info=error)
     return Unknown("the process that writes met something unforeseen", repr(error))

@@ -109,8 +109,13 @@ class Busy(Exception):
     """The wait for the others ended at its deadline. Certainly nothing was done."""
 
     def __init__(self, wait_s: float) -> None:
+        self.wait_s = wait_s
         waited = f" for {wait_s:g} s" if wait_s else ""
         super().__init__(f"the counter was busy{waited}, so the order was not placed")
+
+    def __reduce__(self) -> tuple[type[Busy], tuple[float]]:
+        """Let it come out of a pipe as it is: else it would be made of its sentence there."""
+        return Busy, (self.wait_s,)
 
 
 class Conflict(Exception):

@@ -70,9 +70,9 @@ class Noting(Notes, JsonFile):
         Notes.__init__(self)
         JsonFile.__init__(self, directory)
 
-    def read(self, command: Command) -> Page:
+    def page(self, command: Command) -> Page | Exception:
         self.enter()
-        return super().read(command)
+        return super().page(command)
 
 
 class NotingFenced(Noting, FencedJsonFile):

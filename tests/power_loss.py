@@ -89,10 +89,10 @@ class Shop:
         self.store.create(name, 3)
         self.told()
 
-    def do(self, *commands: Command) -> list[Reply]:
+    def do(self, *commands: Command) -> Sequence[Reply | Exception]:
         """Carry out commands of one event, together where the store can, and tell the replies."""
         if isinstance(self.store, FencedJsonFile):
-            replies = [self._alone(self.store, command) for command in commands]
+            replies: Sequence[Reply | Exception] = [self._alone(self.store, command) for command in commands]
         else:
             replies = commit(self.store, self._decide, commands)
         self.told()

@@ -29,9 +29,9 @@ class SteppedFile(JsonFile):
         step("looks at the document")
         return super().look(name)
 
-    def read(self, command: Command) -> Page:
+    def page(self, command: Command) -> Page | Exception:
         step("reads")
-        return super().read(command)
+        return super().page(command)
 
     def write_in_place(self, page: Page) -> None:
         self._last = "empties the document"

@@ -22,7 +22,7 @@ from service.batch import commit
 from service.catalogue import CLAIMS
 from service.commands import Buy, Cancel, Command, Confirm, Hold, key_of
 from service.mode import NotWritten, Unknown
-from service.outcomes import Cancelled, Confirmed, Held, HoldExpired, KeyReused, Reply, Sold, SoldOut
+from service.outcomes import Cancelled, Confirmed, Held, HoldExpired, KeyReused, Sold, SoldOut
 from service.stores import fenced, journal, json_file, recovery
 from service.stores.json_file import JsonFile
 from service.values import Event, Order
@@ -312,7 +312,7 @@ def test_a_batch_is_as_its_commands_one_by_one_and_one_that_fails_is_forgotten(
         counter.close()
 
 
-def attempted(store: JsonFile, clock: Clocked, asked: list[Command], broken: str | None) -> list[Reply] | None:
+def attempted(store: JsonFile, clock: Clocked, asked: list[Command], broken: str | None) -> object:
     """Commit a batch, of which the write may break somewhere; ``None`` if it did."""
 
     def no_room(*_: object) -> None:

@@ -36,7 +36,7 @@ from tests.scripts import CAPACITY_MAX, EVENT, STEPS, Step, Wait, commands
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from service.mode import Mode
     from service.rules import Decision
@@ -297,7 +297,7 @@ def test_a_batch_is_decided_as_one_after_the_other(fresh_url: Callable[[str], st
 
 def together(
     store: Sqlite | Postgres, decide: Callable[[Page, Command], Decision], batch: list[Command]
-) -> list[Reply]:
+) -> Sequence[Reply | Exception]:
     """Carry out a batch as the modes with a queue do."""
     if isinstance(store, Sqlite):
         mode = SqliteTransaction(store, decide, 5.0)

@@ -10,16 +10,17 @@ import os
 import sqlite3
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 from zlib import crc32
 
 from service.mode import Damaged, NotWritten
 from service.stores import disk, journal
 from service.stores.fencing import LINE_BYTES_MAX, START
-from service.stores.scan import line_at, scanned
+from service.stores.scan import scanned
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 FILE = "orders.sqlite"
 CACHE_KIB = 512
@@ -33,6 +34,15 @@ CREATE TABLE IF NOT EXISTS journals (id INTEGER PRIMARY KEY, event TEXT, since I
 CREATE TABLE IF NOT EXISTS orders (id BLOB PRIMARY KEY, journal INTEGER, start INTEGER) WITHOUT ROWID;
 """
 
+THIS = "FROM journals WHERE (event, since, mark) = (?, ?, ?)"
+ADD = """
+INSERT INTO orders VALUES (?1, ?2, ?3) ON CONFLICT (id) DO UPDATE SET journal = ?2, start = ?3
+    WHERE ifnull((SELECT since FROM journals WHERE id = orders.journal), -1) <= ?4
+"""
+"""A journal that was lost and is restored does not come before those that were closed after it."""
+Closed = tuple[int, Path]
+"""A closed journal: the version that it begins after, and its path."""
+
 
 class ClosedIndex:
     """The index of the closed journals of a directory. Make it in each worker, after the fork."""
@@ -41,12 +51,35 @@ class ClosedIndex:
         self._directory = directory
         self._making = threading.Lock()
         self._here = threading.local()
+        self._known: set[tuple[str, int]] = set()
+        """Closed journals that were found in it."""
 
-    def find(self, path: Path, name: bytes) -> bytes:
-        """Return the last line of an order or a key of the event with this journal, or nothing. Raises ``Damaged``."""
+    def left(self, event: str, journals: list[Closed]) -> list[Closed]:
+        """Return the first of these closed journals of an event that is not in the index, and all behind it.
+
+        Raises ``Damaged``.
+        """
         connection = self._mine()
         if connection is None:
-            return b""
+            return journals
+        try:
+            for place, (since, path) in enumerate(journals):
+                if (event, since) not in self._known:  # a closed journal never changes
+                    if not connection.execute(f"SELECT 1 {THIS}", (event, since, mark_of(path))).fetchone():
+                        return journals[place:]
+                    self._known.add((event, since))
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from error
+        return []
+
+    def place(self, event: str, name: bytes) -> tuple[int, int] | None:
+        """Return in which journal an order or a key of an event stands last, by its ``since``, and where it begins.
+
+        It may be one that is gone: ask ``left`` before which there are. Raises ``Damaged``.
+        """
+        connection = self._mine()
+        if connection is None:
+            return None
         try:
             row = connection.execute(
                 "SELECT event, since, start FROM orders JOIN journals ON journals.id = journal WHERE orders.id = ?",
@@ -54,17 +87,11 @@ class ClosedIndex:
             ).fetchone()
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from error
-        if row is None or row[0] != path.stem:
-            return b""
-        descriptor = disk.private(journal.closed_path(path, row[1]), os.O_RDONLY)
-        try:
-            return line_at(descriptor, row[2], name)
-        finally:
-            os.close(descriptor)
+        return None if row is None or row[0] != event else row[1:]
 
     def catch_up_beside(self) -> None:
         """Index the closed journals in a thread of its own, before anybody asks for their orders."""
-        if not journal.closed(self._directory):
+        if not journal.closed(self._directory) and not self._file.exists():
             return
 
         def catch_up() -> None:
@@ -76,19 +103,28 @@ class ClosedIndex:
         threading.Thread(target=catch_up, name="order index", daemon=True).start()
 
     def catch_up(self) -> None:
-        """Index the closed journals that are not in the SQLite file yet. Others may be at it too: one does it."""
+        """Index the closed journals that are not in the SQLite file yet, and forget those that are not there any more.
+
+        Others may be at it too: one does it.
+        """
         closed = journal.closed(self._directory)
-        if not closed:
+        if not closed and not self._file.exists():
             return
+        there = {
+            (name, since, mark_of(path)): path
+            for name, journals in closed.items()
+            for since, path in journals
+            # One that has its second name only, and still grows, is none of them yet.
+            if not _same(path, self._directory / f"{name}.jsonl")
+        }
         connection = self._connected()
         try:
             known = set(connection.execute("SELECT event, since, mark FROM journals"))
-            for name, journals in closed.items():
-                for since, path in journals:
-                    each = name, since, mark_of(path)
-                    # One that has its second name only, and still grows, is none of them yet.
-                    if each not in known and not path.samefile(self._directory / f"{name}.jsonl"):
-                        _add(connection, each, path)
+            if known - there.keys():
+                _forget(connection, self._directory)
+            for each, path in there.items():
+                if each not in known:
+                    _add(connection, each, path)
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from error
         finally:
@@ -143,18 +179,44 @@ def mark_of(path: Path) -> int:
         os.close(descriptor)
 
 
+def is_there(directory: Path, event: str, since: int, mark: int) -> bool:
+    """Tell whether there is the closed journal that the index knows."""
+    try:
+        return mark_of(journal.closed_path(directory / f"{event}.jsonl", since)) == mark
+    except FileNotFoundError:
+        return False
+
+
+def _same(path: Path, growing: Path) -> bool:
+    return growing.exists() and path.samefile(growing)
+
+
+def _forget(connection: sqlite3.Connection, directory: Path) -> None:
+    """Forget the journals that are gone, of events that were removed, started anew or restored from a copy."""
+    with _changing(connection):
+        rows = connection.execute("SELECT id, event, since, mark FROM journals").fetchall()  # as it is by now
+        gone = [(number,) for number, *each in rows if not is_there(directory, *each)]
+        connection.executemany("DELETE FROM journals WHERE id = ?", gone)
+        connection.execute("DELETE FROM orders WHERE journal NOT IN (SELECT id FROM journals)")
+
+
 def _add(connection: sqlite3.Connection, journal: tuple[str, int, int], path: Path) -> None:
-    """Add the orders of one closed journal, all or none, and forget those of another one of its name."""
+    """Add the orders of one closed journal, all or none."""
     text = disk.whole(path)
+    with _changing(connection):
+        if not connection.execute(f"SELECT 1 {THIS}", journal).fetchone():
+            added = connection.execute("INSERT INTO journals (event, since, mark) VALUES (?, ?, ?)", journal)
+            orders, _ = scanned(text, START)
+            rows = ((bytes.fromhex(order.decode()), added.lastrowid, start, journal[1]) for order, start in orders)
+            connection.executemany(ADD, rows)
+
+
+@contextlib.contextmanager
+def _changing(connection: sqlite3.Connection) -> Iterator[None]:
+    """Be the one who changes the index, and do all or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if not connection.execute("SELECT 1 FROM journals WHERE (event, since, mark) = (?, ?, ?)", journal).fetchone():
-            old = "(SELECT id FROM journals WHERE (event, since) = (?, ?))"
-            connection.execute(f"DELETE FROM orders WHERE journal = {old}", journal[:2])  # noqa: S608  # ours alone
-            added = connection.execute("INSERT OR REPLACE INTO journals (event, since, mark) VALUES (?, ?, ?)", journal)
-            orders, _ = scanned(text, START)
-            rows = ((bytes.fromhex(order.decode()), added.lastrowid, start) for order, start in orders)
-            connection.executemany("INSERT OR REPLACE INTO orders VALUES (?, ?, ?)", rows)
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from service.mode import Damaged
 from service.stores import closed_index, disk
-from service.stores.closed_index import FILE, mark_of
+from service.stores.closed_index import FILE, is_there
 from service.stores.fencing import START
 from service.stores.journal import closed_path
 from service.stores.scan import scanned
@@ -24,26 +24,29 @@ if TYPE_CHECKING:
 WHAT_TO_DO = "stop the service and remove it, it is made again"
 
 
-def index_wrong(directory: Path) -> list[str]:
-    """Return what is wrong with the index of a directory, a sentence each."""
+def index_looked_at(directory: Path) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the index of a directory, a sentence each; and what the next start puts right."""
     file = directory / FILE
     try:
         disk.must_be_file(file)
     except OSError as error:
-        return [f"{file} cannot be read ({error.strerror})"]
+        return [f"{file} cannot be read ({error.strerror})"], []
     if not file.exists():
-        return []
-    missing = 0
+        return [], []
+    missing, gone = 0, ""
     for left in reversed(range(closed_index.TRIES_MAX)):
         try:
             with closing(_looking(file)) as connection:
-                missing = _missing(directory, connection)
+                missing, gone = _missing(directory, connection)
             break
         except (sqlite3.DatabaseError, ValueError, TypeError) as error:
             if not left or not isinstance(error, sqlite3.OperationalError):
-                return [f"{file} cannot be used ({error}): {WHAT_TO_DO}"]
+                return [f"{file} cannot be used ({error}): {WHAT_TO_DO}"], []
             time.sleep(closed_index.TRY_S)  # the log went while it was opened: a service's last look at it has ended
-    return [f"{file} leads to {missing} orders and keys wrongly, or not at all: {WHAT_TO_DO}"] if missing else []
+    return (
+        [f"{file} leads to {missing} orders and keys wrongly, or not at all: {WHAT_TO_DO}"] if missing else [],
+        [f"{FILE}: it knows a journal that is gone ({gone}), which the next start forgets"] if gone else [],
+    )
 
 
 def _looking(file: Path) -> sqlite3.Connection:
@@ -58,17 +61,19 @@ def _looking(file: Path) -> sqlite3.Connection:
     )
 
 
-def _missing(directory: Path, connection: sqlite3.Connection) -> int:
-    """Return how many orders and keys are not where the index says, of the journals that it knows."""
+def _missing(directory: Path, connection: sqlite3.Connection) -> tuple[int, str]:
+    """Return how many orders and keys are not where the index says, and the last journal that it knows and is gone."""
     connection.execute("BEGIN")  # one moment, while others may add to it
     (sound,) = connection.execute("PRAGMA quick_check").fetchone()
     if sound != "ok":
         raise sqlite3.DatabaseError(sound)
     places: dict[bytes, tuple[int, int]] = {}
-    for number, event, since, mark in connection.execute("SELECT id, event, since, mark FROM journals ORDER BY id"):
+    gone = ""
+    for number, event, since, mark in connection.execute("SELECT id, event, since, mark FROM journals ORDER BY since"):
         path = closed_path(directory / f"{event}.jsonl", since)
         try:
-            if mark_of(path) != mark:  # of an event that was started anew: it is indexed again
+            if not is_there(directory, event, since, mark):  # of an event that was started anew
+                gone = path.name
                 continue
             orders, _ = scanned(disk.whole(path), START)
         except (OSError, Damaged):  # of the journal, which is looked at by itself
@@ -77,4 +82,4 @@ def _missing(directory: Path, connection: sqlite3.Connection) -> int:
     for name, number, start in connection.execute("SELECT id, journal, start FROM orders"):
         if places.get(name) == (number, start):
             del places[name]
-    return len(places)
+    return len(places), gone

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from service.mode import Damaged
 from service.stores import guard, stopped
 from service.stores.document import parsed, read, seed_of
-from service.stores.index_check import index_wrong
+from service.stores.index_check import index_looked_at
 from service.stores.journal import closed, closed_path, path_of
 from service.stores.recovery import events, must_begin_nothing_else, must_not_be_half_a_copy
 from service.stores.replay import Refused, first_of, follows, replayed
@@ -58,7 +58,9 @@ def inspected(directory: Path) -> Inspected:
             f"{mark}: a journal could not be synced: look after the disk, stop the service and repair the store"
             for mark in stopped.marks(directory)
         ]
-        found.wrong += index_wrong(directory)
+        wrong, left = index_looked_at(directory)
+        found.wrong += wrong
+        found.mendable += left
         no_files, open_to_others = guard.looked_at(directory)
         found.wrong += [sentence for sentence in no_files if sentence not in found.wrong]
         found.mendable += open_to_others

@@ -103,6 +103,13 @@ class JsonFile:
         return names(self.directory, after, limit)
 
     def read(self, command: Command) -> Page:
+        page = self.page(command)
+        if isinstance(page, Exception):
+            raise page
+        return page
+
+    def page(self, command: Command) -> Page | Exception:
+        """Return the page of a command, or why that alone cannot be read. Raises what concerns its whole event."""
         files = self._files_of(command.event)
         if files is None:
             return Page(None)

@@ -7,6 +7,7 @@ journals stand in a SQLite file that all workers share. Both can be made again f
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -14,15 +15,17 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.stores import disk
+from service.stores import disk, journal
 from service.stores.closed_index import ClosedIndex
 from service.stores.fencing import START, Place
 from service.stores.scan import line_at, scanned
 from service.values import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from service.stores.closed_index import Closed
 
 ORDER_ID = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{8})?")
 """Orders of releases before this one have eight digits less."""
@@ -40,8 +43,8 @@ class _Growing:
     last: bytes = b""
     place: Place = START
     starts: dict[bytes, int] = field(default_factory=dict)
-    earlier: bool = False
-    """The closed journals before it are all in the SQLite file."""
+    closed: list[Closed] | None = None
+    """The closed journals before it, oldest first, once somebody has asked for one of their orders."""
 
 
 class OrderIndex:
@@ -81,23 +84,27 @@ class OrderIndex:
             self._journals.setdefault(place_of(name), []).append(path)
 
     def _found(self, path: Path, name: bytes) -> bytes:
-        descriptor = disk.private(path, os.O_RDONLY)
-        try:
+        with _reading(path) as descriptor:
             with self._one:
                 growing = self._caught_up(path, descriptor)
                 start = growing.starts.get(name)
             if start is not None:
                 return line_at(descriptor, start, name)
-        finally:
-            os.close(descriptor)
-        if not growing.earlier:
-            self._closed.catch_up()
-            growing.earlier = True
-        return self._closed.find(path, name)
+        if growing.closed is None:
+            closed = _closed_before(path, growing)
+            if self._closed.left(path.stem, closed):
+                self._closed.catch_up()
+            growing.closed = closed
+        place = self._closed.place(path.stem, name) if growing.closed else None
+        for since, each in growing.closed:
+            if place and place[0] == since:  # else it is of a journal that is gone
+                with _reading(each) as descriptor:
+                    return line_at(descriptor, place[1], name)
+        return b""
 
     def _caught_up(self, path: Path, descriptor: int) -> _Growing:
         status = os.fstat(descriptor)
-        file = status.st_dev, status.st_ino
+        file = _file(status)
         growing = self._growing.get(path)
         # A batch that did not fit may have been seen here before it was taken back, and others stand there since.
         if growing is None or growing.file != file or not _still_there(descriptor, growing):
@@ -119,6 +126,25 @@ class OrderIndex:
         while len(self._growing) > 1 and sum(len(each.starts) for each in self._growing.values()) > ORDERS_MAX:
             self._growing.popitem(last=False)
         return growing
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[int]:
+    """Have a journal open to read it."""
+    descriptor = disk.private(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _closed_before(path: Path, growing: _Growing) -> list[Closed]:
+    """Return the closed journals of an event, but for one that grows, and has its second name already."""
+    return [each for each in journal.closed(path.parent).get(path.stem, []) if _file(each[1].stat()) != growing.file]
+
+
+def _file(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _still_there(descriptor: int, growing: _Growing) -> bool:

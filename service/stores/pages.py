@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.commands import Buy, Cancel, Command, Confirm, Hold, Resize, Sweep
+from service.mode import Busy, Damaged, NotWritten
 from service.rules import Page, Used
 from service.stores.lines import order_of, used_of
 from service.stores.sealed import unseal
+from service.stores.stopped import refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,12 +23,20 @@ SWEEP_TICKETS_MAX = 100
 """Most tickets whose holds are ended by one command that only does this."""
 
 
-def page_for(command: Command, known: Following, index: OrderIndex, journal: Path) -> Page:
-    """Return the page. What was decided in the same batch, and is not written yet, comes before what is written."""
+def page_for(command: Command, known: Following, index: OrderIndex, journal: Path) -> Page | Exception:
+    """Return the page, or why it cannot be read: that is of its order or its key, and concerns no other command.
+
+    What was decided in the same batch, and is not written yet, comes before what is written.
+    """
     order = None
-    if isinstance(command, Confirm | Cancel):
-        order = known.orders.get(command.order) or found(index, command.order)
-    used = (known.used.get(command.key) or _used(index, journal, command.key)) if command.key else None
+    try:
+        if isinstance(command, Confirm | Cancel):
+            order = known.orders.get(command.order) or found(index, command.order)
+        used = (known.used.get(command.key) or _used(index, journal, command.key)) if command.key else None
+    except (Busy, Damaged, NotWritten) as error:
+        return error
+    except OSError as error:
+        return refused(journal, error)
     return page_of(command, known.standing, order, used)
 
 

@@ -121,7 +121,7 @@ class Batch:
         self._pages: list[Page] = []
         self._said = 0.0
 
-    def read(self, command: Command) -> Page:
+    def page(self, command: Command) -> Page:
         """Return the page of the next of the commands."""
         if not self._covered or (self._known and not self._known.suffices(command)):
             if self._pages:

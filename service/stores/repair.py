@@ -9,7 +9,7 @@ from service.stores import disk, guard, stopped
 from service.stores.claim import claim
 from service.stores.closed_index import FILE
 from service.stores.document import replace
-from service.stores.index_check import index_wrong
+from service.stores.index_check import index_looked_at
 from service.stores.journal import closed
 from service.stores.recovery import events, make_whole
 from service.stores.replay import Refused, unusable
@@ -56,7 +56,7 @@ def _written_anew(mark: Path) -> str:
 
 def _without_index(directory: Path) -> list[str]:
     """Remove an index that does not fit: the next service makes it again."""
-    wrong = index_wrong(directory)
+    wrong, _ = index_looked_at(directory)
     if wrong:
         for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
             (directory / name).unlink(missing_ok=True)
