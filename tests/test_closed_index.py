@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import sqlite3
-from contextlib import closing
+import subprocess
+import sys
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,15 +16,17 @@ from service.batch import commit
 from service.commands import Buy, Cancel, key_of
 from service.mode import Busy, Damaged
 from service.outcomes import Cancelled, NoSuchOrder, Sold
-from service.stores import journal
+from service.stores import closed_index, journal, order_index
 from service.stores.closed_index import FILE, ClosedIndex
 from service.stores.inspection import inspected
 from service.stores.json_file import JsonFile
 from service.stores.order_index import OrderIndex
 from service.values import Order
 from tests.counter import Counter, buying, decide_now, look, sell
+from tests.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from service.mode import Mode
@@ -30,6 +34,13 @@ if TYPE_CHECKING:
 CAPACITY = 1000
 SHORT_BYTES = 700
 """A journal of three or four orders."""
+HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.executescript(sys.argv[2])
+print("held", flush=True)
+sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -179,6 +190,111 @@ def test_a_page_that_cannot_be_read_fails_its_own_command_and_not_the_batch(coun
         assert [type(reply) for reply in replies] == [Sold, Damaged, Sold]
     assert look(counter.joined("group_commit")).version == before.version + 4
     assert first.exists()
+
+
+@contextmanager
+def locked(directory: Path, statements: str) -> Iterator[None]:
+    """Let another process stand still in the midst of what it does to the index."""
+    ClosedIndex(directory)._connected().close()  # noqa: SLF001  # it has its tables then
+    # A new interpreter: a forked one would have this one's memory of who holds what.
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, directory / FILE, statements],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        try:
+            assert holder.stdout
+            assert holder.stdout.readline() == b"held\n"
+            yield
+        finally:
+            holder.kill()
+
+
+@pytest.mark.parametrize("mode_name", ["group_commit", "file_lock"])
+def test_nobody_waits_for_one_who_fills_the_index(counter: Counter, directory: Path, mode_name: str) -> None:
+    """Who asks for an order or a key of a journal that is not in there yet finds it in the journal itself; a new key
+    sells, and all others too. When it is in there, the memory for that is free again.
+    """
+    mode = counter.opened(mode_name)
+    asked = keyed()
+    orders = [bought(mode, asked)]
+    with locked(directory, "BEGIN IMMEDIATE"):
+        while len(journal.closed(directory).get("default", ())) < 3:
+            orders.append(sell(mode))
+        for each in (mode, counter.joined(mode_name)):
+            assert bought(each, asked) == orders[0]
+            assert [each.store.find(order.id) for order in orders] == orders
+            orders.append(bought(each, keyed(len(orders))))
+            orders.append(sell(each))
+            assert isinstance(each.execute(Cancel(buying().order, "default")), NoSuchOrder)
+        assert isinstance(mode.execute(Cancel(orders[1].id, "default")), Cancelled)
+    assert known(directory) == []
+    index = mode.store._index  # type: ignore[attr-defined]  # noqa: SLF001  # nothing else tells what it keeps
+    assert len(index._growing) > 1  # noqa: SLF001  # as above
+    ClosedIndex(directory).catch_up()
+    assert mode.store.find(orders[0].id) == orders[0]
+    assert list(index._growing) == [directory / "default.jsonl"]  # noqa: SLF001  # as above
+    assert [each.store.find(order.id) for order in orders[2:]] == orders[2:]
+
+
+@pytest.mark.parametrize("mode_name", ["group_commit", "file_lock", "single_writer"])
+def test_where_the_index_is_locked_and_too_much_is_not_in_it_who_needs_it_is_told_so(
+    counter: Counter, directory: Path, mode_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it is busy, and nothing was done: never that there is no such order, and never that the file is damaged."""
+    mode = counter.opened(mode_name)
+    asked = keyed()
+    orders = [bought(mode, asked), *closed_of(mode, directory, 3)]
+    counter.close()
+    with locked(directory, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE"):
+        mode = counter.opened(mode_name)
+        assert bought(mode, asked) == orders[0]
+        counter.close()
+        monkeypatch.setattr(order_index, "SCANNED_BYTES_MAX", 2 * SHORT_BYTES)
+        mode = counter.opened(mode_name)
+        for command in (asked, keyed(2), Cancel(orders[1].id, "default")):
+            with pytest.raises(Busy, match="so the order was not placed"):
+                mode.execute(command)
+        orders.append(sell(mode))
+        with pytest.raises(Busy):
+            mode.store.find(orders[0].id)
+    assert bought(mode, asked) == orders[0]
+    assert [mode.store.find(order.id) for order in orders] == orders
+
+
+def test_an_index_that_has_no_tables_yet_is_one_that_knows_nothing(counter: Counter, directory: Path) -> None:
+    """Another worker has made the file, and came no further."""
+    mode = counter.opened("file_lock")
+    orders = closed_of(mode, directory, 2)
+    for path in directory.glob(f"{FILE}*"):
+        path.unlink()
+    (directory / FILE).touch(0o600)
+    again = counter.joined("file_lock")
+    assert [again.store.find(order.id) for order in orders] == orders
+    assert isinstance(again.store.find(buying().order), NoSuchOrder)
+
+
+def test_an_index_that_could_not_be_filled_is_filled_when_somebody_misses_it(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a start, and without a journal that is closed: the lock was held for longer than anybody waits."""
+    monkeypatch.setattr(journal, "JOURNAL_BYTES_MAX", SHORT_BYTES)
+    monkeypatch.setattr(closed_index, "BUSY_S", 0.0)
+    monkeypatch.setattr(closed_index, "TRIES_MAX", 1)
+    monkeypatch.setattr(closed_index, "AGAIN_S", 0.0)
+    directory = counter.directory
+    (directory / "default.json").write_text(f'{{"count": {CAPACITY}}}')
+    mode = counter.opened("file_lock")
+    with locked(directory, "BEGIN IMMEDIATE"):
+        orders = [sell(mode) for _ in range(10)]
+        assert mode.store.find(orders[0].id) == orders[0]
+    closed = journal.closed(directory)["default"]
+
+    def filled() -> bool:
+        assert mode.store.find(orders[0].id) == orders[0]
+        return ClosedIndex(directory).left("default", closed) == []
+
+    until(filled)
 
 
 def test_a_refusal_comes_out_of_a_pipe_as_it_went_in() -> None:

@@ -23,6 +23,7 @@ from service.stores.replay import Refused, verified
 from service.stores.sealed import seal, unseal
 from service.values import Event, Order
 from tests.counter import Counter, buying, decide_now, look, sell
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,7 +263,7 @@ def test_the_index_is_made_again_when_it_is_missing(counter: Counter, directory:
         path.unlink()
     again = opened(counter)
     assert [again.store.find(order.id) for order in orders] == orders
-    assert (directory / "orders.sqlite").exists()
+    until((directory / "orders.sqlite").exists)
 
 
 def test_an_index_that_cannot_be_used_says_what_to_do(counter: Counter, directory: Path) -> None:
@@ -277,18 +278,22 @@ def test_an_index_that_cannot_be_used_says_what_to_do(counter: Counter, director
         opened(counter).store.find(orders[0].id)
 
 
-def test_an_index_without_room_is_not_damaged_and_nothing_is_done(
+def test_an_index_without_room_is_not_damaged_and_all_are_found(
     counter: Counter, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk is a 503, and not a 500 that sends somebody to remove a file; with room again, all are found."""
+    """Nobody is sent to remove a file: what is not in there is looked for in the journals; with room it is."""
     with monkeypatch.context() as full:
         pragmas = f"PRAGMA page_size = 512; {closed_index.PRAGMAS} PRAGMA max_page_count = 5;"
         full.setattr(closed_index, "PRAGMAS", pragmas)
         mode = opened(counter)
         orders = [sell(mode) for _ in range(30)]
+        index = ClosedIndex(directory)
         with pytest.raises(NotWritten, match="no room on the disk"):
-            mode.store.find(orders[0].id)
+            index.catch_up()
+        assert [mode.store.find(order.id) for order in orders] == orders
     assert (directory / "orders.sqlite").exists()
+    index.catch_up()
+    assert index.left("default", journal.closed(directory)["default"]) == []
     assert [mode.store.find(order.id) for order in orders] == orders
 
 

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from service.mode import Damaged
 from service.stores import closed_index, disk
-from service.stores.closed_index import FILE, is_there
+from service.stores.closed_index import FILE
+from service.stores.closed_rows import is_there
 from service.stores.fencing import START
 from service.stores.journal import closed_path
 from service.stores.scan import scanned

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from service.mode import Busy
 from service.stores import disk, journal
 from service.stores.closed_index import ClosedIndex
 from service.stores.fencing import START, Place
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 ORDER_ID = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{8})?")
 """Orders of releases before this one have eight digits less."""
 PIECE_BYTES = 1 << 20
+SCANNED_BYTES_MAX = 16 << 20
+"""As much of closed journals as is looked through without the index, which takes a quarter of a second, and is known
+from then on. Else who asks for an order or a key hears that it is busy, until the index is made."""
 ORDERS_MAX = 250_000
 """Most orders that a worker keeps in memory, of all events together: some 50 MB. The least asked for go first."""
 
@@ -45,6 +49,8 @@ class _Growing:
     starts: dict[bytes, int] = field(default_factory=dict)
     closed: list[Closed] | None = None
     """The closed journals before it, oldest first, once somebody has asked for one of their orders."""
+    left: list[Closed] = field(default_factory=list)
+    """The last of these, from the first on that was not in the SQLite file when somebody asked."""
 
 
 class OrderIndex:
@@ -91,16 +97,50 @@ class OrderIndex:
             if start is not None:
                 return line_at(descriptor, start, name)
         if growing.closed is None:
-            closed = _closed_before(path, growing)
-            if self._closed.left(path.stem, closed):
-                self._closed.catch_up()
-            growing.closed = closed
-        place = self._closed.place(path.stem, name) if growing.closed else None
-        for since, each in growing.closed:
-            if place and place[0] == since:  # else it is of a journal that is gone
-                with _reading(each) as descriptor:
-                    return line_at(descriptor, place[1], name)
+            growing.closed = growing.left = _closed_before(path, growing)
+        return self._found_closed(path.stem, growing, growing.closed, name) if growing.closed else b""
+
+    def _found_closed(self, event: str, growing: _Growing, closed: list[Closed], name: bytes) -> bytes:
+        """Look through closed journals: by the index, and those that are not in there yet by themselves.
+
+        Somebody may be inside meanwhile, and all others wait for him. So he never waits for those who fill the index.
+        """
+        try:
+            before = growing.left
+            left = growing.left = self._closed.left(event, before)
+            self._let_go_of(before[: len(before) - len(left)])
+            if left and self._closed.is_due():
+                self.catch_up_beside()
+            line = self._scanned(left, name)
+            return line or (self._indexed(event, closed, name) if len(left) < len(closed) else b"")
+        except Busy:
+            return self._scanned(closed, name)
+
+    def _scanned(self, journals: list[Closed], name: bytes) -> bytes:
+        """Look through journals themselves, from the last one on. Raises ``Busy`` where that would take long."""
+        if sum(path.stat().st_size for _, path in journals) > SCANNED_BYTES_MAX:
+            raise Busy(0)
+        for _, path in reversed(journals):
+            with _reading(path) as descriptor:
+                with self._one:
+                    start = self._caught_up(path, descriptor).starts.get(name)
+                if start is not None:
+                    return line_at(descriptor, start, name)
         return b""
+
+    def _let_go_of(self, journals: list[Closed]) -> None:
+        """Keep no orders in memory that are in the index by now."""
+        with self._one:
+            for _, path in journals:
+                self._growing.pop(path, None)
+
+    def _indexed(self, event: str, closed: list[Closed], name: bytes) -> bytes:
+        place = self._closed.place(event, name)
+        path = dict(closed).get(place[0]) if place else None
+        if place is None or path is None:  # it is of a journal that is gone
+            return b""
+        with _reading(path) as descriptor:
+            return line_at(descriptor, place[1], name)
 
     def _caught_up(self, path: Path, descriptor: int) -> _Growing:
         status = os.fstat(descriptor)
