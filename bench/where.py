@@ -108,7 +108,7 @@ def orders(clocks: Clocks, data: Path, count: int) -> list[dict[str, int]]:
             (counter, "sent", clocks.timed("render", answers.sent)),
             (Committer, "begin", clocks.timed("queue", Committer.begin)),
             (group_commit, "flock", clocks.timed_turn(flock)),
-            (JsonFile, "read", clocks.timed("read", JsonFile.read)),
+            (JsonFile, "page", clocks.timed("read", JsonFile.page)),
             (JsonFile, "write_all", clocks.timed("write", JsonFile.write_all)),
             (os, "fsync", clocks.timed("fsync", os.fsync)),
         ):
