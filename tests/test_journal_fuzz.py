@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from service.stores import recovery
+from service.stores.fencing import CANCEL
 from service.stores.replay import Refused
-from tests.journal_fuzz import JOURNAL, STORES, judge, tried, written
+from tests.journal_fuzz import JOURNAL, NOTED, STORES, judge, tried, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +51,26 @@ def test_an_answer_that_is_missing_where_the_document_covers_it_is_noticed(tmp_p
     for name, text in (files | {JOURNAL: files[JOURNAL].replace(noted, b"")}).items():
         (tmp_path / name).write_bytes(text)
     with pytest.raises(Refused, match=r"covers \d+ bytes, but the journal ends at \d+: answers"):
+        recovery.prepare(tmp_path, "a test")
+
+
+def test_an_answer_that_is_missing_from_a_closed_journal_is_noticed(tmp_path: Path) -> None:
+    """By who reads them all: the next journal says how many bytes that one had. Found by the fuzzer."""
+    files = dict(written("file_lock", rotated=True).files)
+    (closed,) = [name for name, text in files.items() if name != JOURNAL and NOTED in text]
+    (noted,) = [line for line in files[closed].splitlines(keepends=True) if NOTED in line]
+    for name, text in (files | {closed: files[closed].replace(noted, b"")}).items():
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(Refused, match=rf"goes on from {closed}, which had \d+ bytes then and has \d+: restore"):
+        recovery.prepare(tmp_path, "a test", verify=True)
+
+
+def test_a_journal_begins_with_a_line_that_counts(tmp_path: Path) -> None:
+    """A void one there, as a mode with fences may leave further down, is no beginning. Found by the fuzzer."""
+    files = dict(written("lease").files)
+    for name, text in (files | {JOURNAL: CANCEL + files[JOURNAL]}).items():
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(Refused, match=r"default.jsonl, line 1 \(byte 0\)"):
         recovery.prepare(tmp_path, "a test")
 
 

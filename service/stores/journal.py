@@ -59,11 +59,14 @@ def closed(directory: Path) -> dict[str, list[tuple[int, Path]]]:
     return {name: sorted(journals) for name, journals in found.items()}
 
 
-def opening(event: Event, free: Free | None = None, since: int = 0, holds: int = 0) -> bytes:
+def opening(
+    event: Event, free: Free | None = None, since: int = 0, holds: int = 0, closed_bytes: int | None = None
+) -> bytes:
     """Return the first line of a journal that begins when the event stands like this, and these tickets are free.
 
     Behind it come ``holds`` lines, one for each hold that is live: told here, for a line that is missing shows nowhere
-    else, and its tickets would never come back.
+    else, and its tickets would never come back. ``closed_bytes`` is how many bytes the journal before it has: answers
+    that changed nothing have no version by which one of them would be missed.
     """
     values: dict[str, object] = {
         "version": event.version,
@@ -74,13 +77,15 @@ def opening(event: Event, free: Free | None = None, since: int = 0, holds: int =
     }
     if free:
         values |= {"since": since, "given": free.given, "returned": free.runs(), "holds": holds}
+    if closed_bytes is not None:
+        values["closed_bytes"] = closed_bytes
     return seal(values | {"at": time.time()})
 
 
-def beginning(standing: Standing) -> bytes:
+def beginning(standing: Standing, closed_bytes: int | None = None) -> bytes:
     """Return how the journal begins that goes on from here: its first line, and one for each live hold."""
     event, holds = standing.event, standing.holds.values()
-    first = opening(event, standing.free, standing.next_since, len(holds))
+    first = opening(event, standing.free, standing.next_since, len(holds), closed_bytes)
     return first + b"".join(carried(hold, event.version) for hold in holds)
 
 
@@ -97,7 +102,7 @@ def close(journal: Path, standing: Standing) -> None:
         if not name.samefile(journal):  # else of one who died right after this step
             raise Damaged(f"{name.name} is there already and is another journal: it is of an event before") from None
     disk.sync_names(journal.parent)  # else the new journal might come to disk without this name, and all before be lost
-    replace(journal, beginning(standing))
+    replace(journal, beginning(standing, name.stat().st_size))
 
 
 def opened(journal: Path) -> int:

@@ -87,6 +87,13 @@ def follows(path: Path, before: Standing | None, earlier: str) -> None:
             f"{path} does not go on from where the journal before it ends ({earlier}): one of the two is not "
             f"as it was; restore both from a backup"
         )
+    if before is not None and first.closed_bytes is not None:
+        size = path.with_name(earlier).stat().st_size
+        if size != first.closed_bytes:
+            raise Refused(
+                f"{path} goes on from {earlier}, which had {first.closed_bytes} bytes then and has {size}: "
+                "restore it from a backup"
+            )
 
 
 def first_of(journal: Path) -> Standing:
@@ -114,13 +121,10 @@ def replayed(
         for number, line in enumerate(_first(lines, until - size), 1):
             try:
                 place, change = fencing.after(place, line)
+                if not (at or standing):
+                    standing = begun(line, name)  # also of one that would be void: a journal has no other beginning
                 if change is not None:
-                    if at:
-                        at = _light(at, change)
-                    elif standing:
-                        standing.follow(change)
-                    else:
-                        standing = begun(line, name)
+                    at = _gone_on(at, standing, change) if position else at
                     size = position + len(line)
             except Damaged as error:
                 whole = isinstance(error, DoesNotFollow)
@@ -166,6 +170,13 @@ def _in_pieces(descriptor: int, start: int) -> bool:
             behind = unseal(part + b"\n").get("behind", 0)
             return type(behind) is int and position - behind <= start
     return True
+
+
+def _gone_on(at: Checkpoint | None, standing: Standing | None, change: dict[str, Any]) -> Checkpoint | None:
+    """Go on by a change, on whichever of the two there is. Raises ``DoesNotFollow``."""
+    if standing:
+        standing.follow(change)
+    return _light(at, change) if at else None
 
 
 def _light(at: Checkpoint, change: dict[str, Any]) -> Checkpoint:

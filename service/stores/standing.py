@@ -58,6 +58,8 @@ class Standing:
         """How many of the holds that the first line tells of have not been read yet. Older journals tell of none."""
         if type(self.lacks) is not int or self.lacks < 0:
             raise DoesNotFollow(f"it goes on with {self.lacks!r} holds")
+        self.closed_bytes: int | None = first.get("closed_bytes")
+        """How many bytes the journal before this one has. Older journals do not tell."""
         self._begins = version
         self._ends: list[tuple[float, str]] = []
 
