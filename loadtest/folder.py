@@ -113,8 +113,9 @@ def _loaded(folder: Path, _marks: tuple[tuple[str, int, int], ...]) -> Recorded:
     failure = _text(folder / "failure.txt").strip()
     served = Served(**json.loads(_text(folder / "served.json") or "{}"))
     passages = history.load_trace(folder)
+    waits = mode.get("claim", {}).get("waits", "")
     stretches = [Stretch(**row) for row in json.loads(_text(folder / "faults.json") or "[]")]
-    faults = tuple(known(each, passages, plan.think_s) for each in stretches)
+    faults = tuple(known(each, passages, plan.think_s, waits) for each in stretches)
     used = json.loads(usage) if usage else None
     return Recorded(
         name=f"{folder.parent.name}/{folder.name}",

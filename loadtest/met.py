@@ -15,12 +15,16 @@ if TYPE_CHECKING:
     from loadtest.history import Passage
     from loadtest.mishaps import Stretch
 
+RETRIES = "retries"
+"""What an optimistic mode says of how its buyers wait."""
 
-def known(stretch: Stretch, passages: Sequence[Passage], think_s: float) -> Stretch:
+
+def known(stretch: Stretch, passages: Sequence[Passage], think_s: float, waits: str = "") -> Stretch:
     """Return ``stretch`` with what the trace says of it: a holder stopped when it had written does nothing wrong after.
 
     One that was killed left no line in the trace, one in a mode without notes has none with ``read`` in it, and where
-    the service makes no pause there is no telling: there nobody knows better than who looked for the holder.
+    the service makes no pause there is no telling: there nobody knows better than who looked for the holder. Where who
+    comes second ``waits`` by trying again, nobody holds anything, though the trace has no more of him than that.
     """
     if stretch.mishap not in HOLDERS:
         return stretch
@@ -31,7 +35,7 @@ def known(stretch: Stretch, passages: Sequence[Passage], think_s: float) -> Stre
     # One that was refused its write, and decided again, has only the second reading in the trace.
     before_write = before_write or is_between(stretch.from_ns, passages, think_s)
     met = stretch.met and (before_write or not noted or not think_s or stretch.mishap != "paused holder")
-    return replace(stretch, met=met, free=not met and not _alone(noted))
+    return replace(stretch, met=met, free=not met and (waits == RETRIES or not _alone(noted)))
 
 
 def is_between(moment: int, passages: Sequence[Passage], think_s: float) -> bool:

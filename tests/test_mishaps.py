@@ -285,6 +285,9 @@ def test_where_nobody_keeps_others_out_there_is_no_holder_to_be_met() -> None:
         for passages, free in ((turns, False), (held_up, False), (beside, True), (engine, True), ([], True)):
             assert known(replace(missed, mishap=name), passages, 0.1).free is free
             assert not known(replace(PAUSED, mishap=name), engine, 0.1).free  # it was met
+        # Who tries again is in the trace once, with what he decided in the end; as if he had waited for the others.
+        assert known(replace(missed, mishap=name), turns, 0.1, "retries").free
+        assert not known(replace(missed, mishap=name), turns, 0.1, "queues").free
     assert known(replace(missed, mishap="full disk"), turns, 0.1) == replace(missed, mishap="full disk")
 
 
