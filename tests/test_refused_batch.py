@@ -21,10 +21,10 @@ from service.stores.inspection import inspected
 from service.stores.journal import opening
 from service.stores.json_file import JsonFile
 from service.stores.pages import page_of
-from service.stores.sealed import seal, unseal
 from service.stores.standing import Standing, begun
 from service.values import Event, Order
 from tests.counter import NOW, Counter, buying, decide_now, look, sell
+from tests.stranger import sells_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -238,17 +238,7 @@ def test_what_others_wrote_before_a_refusal_is_found_by_the_next(
     assert isinstance(store, JsonFile)
     sell(mode)
     path: Path = counter.directory / "default.jsonl"
-    stranger = unseal(path.read_bytes().splitlines(keepends=True)[-1])
-    stranger |= {"version": 2, "order": buying().order, "tickets": [2, 3], "quantity": 2, "count": LONG_ORDERS - 3}
-    append = journal.append
-
-    def late(descriptor: int, lines: bytes) -> int:
-        with path.open("ab") as other:
-            other.write(seal(stranger))
-        return append(descriptor, lines)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "append", late)
+    with sells_first(path, LONG_ORDERS - 3) as patch:
         patch.setattr(disk, "write", write)
         with pytest.raises(NotWritten):
             commit(store, decide_now, [buying(), buying()])

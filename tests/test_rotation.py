@@ -20,9 +20,10 @@ from service.stores import disk, document, fenced, fencing, followed, journal, j
 from service.stores.fenced import FencedJsonFile
 from service.stores.json_file import JsonFile
 from service.stores.lines import CARRIED, change_of
-from service.stores.sealed import seal, unseal
+from service.stores.sealed import unseal
 from service.values import Event, Order, TicketMap
 from tests.counter import NOW, ON_FILES, Counter, buying, decide_now, look, sell
+from tests.stranger import sells_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -274,17 +275,7 @@ def test_lines_of_others_in_the_middle_of_a_batch_are_found_by_the_next(counter:
     assert isinstance(store, JsonFile)
     sell(mode)
     path = directory / "default.jsonl"
-    stranger = unseal(path.read_bytes().splitlines(keepends=True)[-1])
-    stranger |= {"version": 2, "order": buying().order, "tickets": [2, 3], "quantity": 2, "count": CAPACITY - 3}
-    append = journal.append
-
-    def late(descriptor: int, lines: bytes) -> int:
-        with path.open("ab") as other:
-            other.write(seal(stranger))
-        return append(descriptor, lines)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "append", late)
+    with sells_first(path, CAPACITY - 3):
         commit(store, decide_now, [buying(), buying()])
     order = sell(mode)
     # Of the two in the batch, the first came too late, and the second follows the stranger's by its version alone.
