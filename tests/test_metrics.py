@@ -242,6 +242,7 @@ def test_whatever_happens_to_the_folder_selling_goes_on(served: Callable[..., Se
 
 def assert_cannot_be_read(url: str, why: str) -> None:
     """Assert that what was counted cannot be read, and that whoever asks is told so and to ask again."""
+    time.sleep(FRESH_S)  # what was read before that is told until then
     with requests.get(f"{url}/metrics", timeout=20) as reply:
         assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
         assert reply.json()["type"] == "urn:turnstile:problem:busy"
@@ -254,7 +255,6 @@ def test_what_cannot_be_read_is_to_be_asked_for_again(served: Callable[..., Serv
     service = served("file_lock", workers=1)
     half = folder_of(service.process.pid) / f"counter_half_{service.process.pid}.db"
     half.touch()
-    time.sleep(FRESH_S)  # what was read before that is told until then
     assert_cannot_be_read(service.url, "unpack_from requires a buffer")
     half.unlink()
     assert total(service.url, "turnstile_store_up") == 1
