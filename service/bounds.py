@@ -19,6 +19,8 @@ WRITER_S = WAY_S + ANSWER_S
 """What a decision and a write may take, and the way to where it is done."""
 SPARE_S = 1.0
 """What a worker has of time to end by itself before the master kills it."""
+SPANS_S = 1.0
+"""How long a worker tries to send the last spans, where there is tracing."""
 QUICK_S = 2
 """How long workers have when the service is told to end at once."""
 
@@ -36,7 +38,7 @@ def hung_s(settings: Settings) -> float:
 
 def workers_end_s(settings: Settings) -> int:
     """Return after how long the workers have ended when the service is told to end: gunicorn takes whole seconds."""
-    return math.ceil(2 * PATIENCE_S + inside_s(settings) + SPARE_S)
+    return math.ceil(2 * PATIENCE_S + inside_s(settings) + SPARE_S + SPANS_S * bool(settings.tracing))
 
 
 def service_ends_s(settings: Settings, daemons: int) -> float:

@@ -90,6 +90,10 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
 
     def worker_exit(_server: object, _worker: object) -> None:
         watch.here.flush()
+        if settings.tracing:
+            from service import tracing  # noqa: PLC0415  # it needs an extra, and half a second
+
+            tracing.end(bounds.SPANS_S)
 
     host, port = bound.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

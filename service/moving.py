@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from service import engines
+from service import engines, secret
 from service.commands import KEY_S
 from service.copies.files import Files
 from service.copies.sqlite import SqliteFile
@@ -34,10 +34,11 @@ FAILED = (Refused, Busy, Conflict, Damaged, NotWritten, Unknown, OSError)
 def copy(source: str, target: str) -> None:
     """Copy all events of the store FROM to the store TO, which must have none.
 
-    A store is a directory, or the address of an engine, as for --url. Stop all services that sell from FROM first.
+    A store is a directory, or the address of an engine, as for --url; @FILE is the one that stands in a file. Stop all
+    services that sell from FROM first.
     """
     try:
-        kept, made = opened(source, "FROM"), opened(target, "TO")
+        kept, made = opened(_said(source, "FROM"), "FROM"), opened(_said(target, "TO"), "TO")
         found = copied(kept, made, lambda sentence: click.echo(sentence, err=True))
     except FAILED as error:
         click.echo(f"no copy was made: {told(error)}")
@@ -46,6 +47,21 @@ def copy(source: str, target: str) -> None:
     amounts |= {name: sum(getattr(each, f"{name}s") for each in found) for name in ("change", "answer")}
     told_of = ", ".join(f"{amount} {name}{'s' * (amount != 1)}" for name, amount in amounts.items())
     click.echo(f"copied and compared: {told_of} kept for {'its key' if amounts['answer'] == 1 else 'their keys'}")
+
+
+def _said(place: str, called: str) -> str:
+    if secret.PASSWORD.search(place):
+        told_of = secret.seen_by_all(called, "write the address into a file of yours alone, and @FILE in its place")
+        click.echo(f"turnstile: {told_of}", err=True)
+    if not place.startswith("@"):
+        return place
+    try:
+        said = secret.read(place[1:])
+    except secret.NoSecret as error:
+        raise Refused(f"{called} {error}") from None
+    if not said:
+        raise Refused(f"{called} is {place[1:]!r}, which is empty: expected a directory or an address in it")
+    return said
 
 
 def opened(place: str, called: str = "FROM") -> Copied:

@@ -77,7 +77,7 @@ class Readiness:
             self._said = not bad
             LOG.warning("ready again" if self._said else "not ready: %s", *([] if self._said else ["; ".join(bad)]))
         if bad:
-            raise Problem(503, "not-ready", f"this worker cannot sell now ({'; '.join(bad)})")
+            raise Problem(503, "not-ready", f"this worker is not ready ({'; '.join(bad)})")
         return found
 
     def _look(self) -> threading.Thread:
@@ -126,7 +126,7 @@ class Readiness:
             return {"store": "cannot be read", "engine": engine, "lock": UNASKED}
         except (NotWritten, Busy) as error:  # what engines raise
             LOG.warning("the ticket store cannot be read: %s", told(error))
-            return {"store": "cannot be read", "engine": "does not answer", "lock": UNASKED}
+            return {"store": UNASKED, "engine": "does not answer", "lock": UNASKED}
         return {"store": OPEN, "engine": engine}
 
     def _lock(self) -> str:

@@ -6,13 +6,12 @@ misspelt setting that is silently ignored is found out too late.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, DirectoryPath, Field, ValidationError
 
-from service import words
+from service import secret, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 PREFIX = "TURNSTILE_"
 SECRET = {"admin_token", "url"}
 """Settings that are, or have in them, what must not stand in a log. For each, another one may name a file with it."""
-SECRET_BYTES_MAX = 4096
-PASSWORD = re.compile(r"://[^@]*:[^@]*@|password=")
-"""What an address has a password in."""
 
 
 class WrongSetting(Exception):
@@ -218,11 +214,10 @@ def load(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
 
 def seen_by_all(flags: Mapping[str, str]) -> list[str]:
     """Return a sentence for each flag in which a secret is: ``ps`` shows everybody on the machine the command line."""
-    shown = [name for name in sorted(SECRET) if flags.get(name) and (name != "url" or PASSWORD.search(flags[name]))]
     return [
-        f"everybody on this machine can read --{name.replace('_', '-')} in the list of processes: "
-        f"use {PREFIX}{name.upper()}, or {PREFIX}{name.upper()}_FILE"
-        for name in shown
+        secret.seen_by_all(f"--{name.replace('_', '-')}", f"use {PREFIX}{name.upper()}, or {PREFIX}{name.upper()}_FILE")
+        for name in sorted(SECRET)
+        if flags.get(name) and (name != "url" or secret.PASSWORD.search(flags[name]))
     ]
 
 
@@ -236,11 +231,8 @@ def _fetch(name: str, given: dict[str, str]) -> None:
     if given.get(name):
         raise WrongSetting(f"{flag} and {other} are both there: leave one of them out")
     try:
-        with Path(place).open("rb") as secret:
-            text = secret.read(SECRET_BYTES_MAX).decode()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise WrongSetting(f"{flag} is {place!r}: expected a file that can be read ({why})") from None
-    given[name] = text.removesuffix("\n").removesuffix("\r")
+        given[name] = secret.read(place)
+    except secret.NoSecret as error:
+        raise WrongSetting(f"{flag} {error}") from None
     if not given[name]:
         raise WrongSetting(f"{flag} is {place!r}, which is empty: expected {Settings.model_fields[name].description}")

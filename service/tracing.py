@@ -6,6 +6,7 @@ A path may have an order's identifier in it, by which anybody may cancel it, so 
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Reso
 from opentelemetry.sdk.trace import Span, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from service.access import METHODS, OTHER
 from service.answers import ROUTE
 from service.decisions import fields_of
 
@@ -31,7 +33,8 @@ PATHS = ("http.target", "http.url", "url.path", "url.full", "url.query")
 def provider() -> TracerProvider:
     """Return what makes the spans. It sends none yet: a thread does so, which must be of the worker."""
     # Merged last, for the variables go before the name, and the name before the "unknown_service" of Resource.create().
-    return TracerProvider(resource=Resource.create({SERVICE_NAME: "turnstile"}).merge(OTELResourceDetector().detect()))
+    resource = Resource.create({SERVICE_NAME: "turnstile"}).merge(OTELResourceDetector().detect())
+    return TracerProvider(resource=resource, shutdown_on_exit=False)
 
 
 def instrument(app: flask.Flask) -> None:
@@ -42,10 +45,21 @@ def instrument(app: flask.Flask) -> None:
     def hide_path(response: flask.Response) -> flask.Response:
         span = trace.get_current_span()
         if isinstance(span, Span):
-            route = flask.request.environ.get(ROUTE, "other")
-            span.update_name(f"{flask.request.method} {route}")
+            route = flask.request.environ.get(ROUTE, OTHER)
+            method = flask.request.method
+            span.update_name(f"{method if method in METHODS else OTHER} {route}")
             span.set_attributes({name: route for name in PATHS if name in (span.attributes or {})})
         return response
+
+
+def end(patience_s: float) -> None:
+    """Send what is left, for so long at most: a collector that is away would keep a service from its end."""
+    last = threading.Thread(target=provider().shutdown, name="spans", daemon=True)
+    try:
+        last.start()
+    except RuntimeError:  # no room for one more
+        return
+    last.join(patience_s)
 
 
 class Spans:

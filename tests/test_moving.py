@@ -267,6 +267,8 @@ def test_the_command_copies_and_says_what_it_has_compared(counter: Counter, tmp_
         ("from", "sqlite:///empty", "cannot be used as a database (unable to open database file): choose another path"),
         ("from", "sqlite:///a-file/in-it", "cannot be used as a database (File exists): choose another path"),
         ("sqlite:///a-file", "to", "cannot be used as a database (file is not a database): choose another path"),
+        ("@nowhere", "to", "FROM is 'nowhere': expected a file that can be read (No such file or directory)"),
+        ("from", "@empty-file", "TO is 'empty-file', which is empty: expected a directory or an address in it"),
     ],
 )
 def test_what_cannot_be_copied_or_be_a_copy_is_named_with_what_to_do(
@@ -278,10 +280,13 @@ def test_what_cannot_be_copied_or_be_a_copy_is_named_with_what_to_do(
         (tmp_path / name).mkdir()
     (tmp_path / "from" / "default.json").write_text('{"count": 3}')
     (tmp_path / "a-file").write_text("words " * 999)
+    (tmp_path / "empty-file").touch()
     ended = CliRunner().invoke(moving.copy, [source, target])
     assert ended.exit_code == 1
-    assert ended.output.startswith("no copy was made: ")
-    assert said in ended.output
+    assert ended.stdout.startswith("no copy was made: ")
+    assert ("can read TO in the list of processes" in ended.stderr) == ("secret" in target)
+    assert said in ended.stdout
+    assert "secret" not in ended.output
     assert "Errno" not in ended.output
     assert not (tmp_path / "to").exists()
 

@@ -173,7 +173,7 @@ def test_a_store_an_engine_and_a_disk_are_told_apart(counter: Counter, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(mode.store, "look", lambda _: (_ for _ in ()).throw(NotWritten("away", "secret-host:5432")))
         said = refusal(engine)
-    assert "engine: does not answer" in said
+    assert "store: not asked for; engine: does not answer" in said
     assert "secret-host" not in said
     (counter.directory / "default.json").write_text('{"event":"default","capac')
     assert "store: cannot be read; lock: not asked for" in refusal(checks_of(mode, counter))

@@ -173,6 +173,19 @@ def test_a_service_that_does_not_start_keeps_the_password(tmp_path: Path, url: s
     assert "Traceback" not in misspelt.stderr
 
 
+@pytest.mark.parametrize("said", ["sesame\uff1f", "sesame[", "[sesame]", "sesame]1"])
+@pytest.mark.parametrize("scheme", ["postgresql", "redis", "etcd"])
+def test_a_password_that_makes_an_address_none_is_kept(tmp_path: Path, scheme: str, said: str) -> None:
+    """Whoever takes an address apart may quote it: one sentence all the same, and none of the password in it."""
+    place = tmp_path / "address"
+    place.write_text(f"{scheme}://:{said}@127.0.0.1:1/0")
+    ended = run(TURNSTILE_URL_FILE=str(place), TURNSTILE_DATA=str(tmp_path / "no"), TURNSTILE_BIND="127.0.0.1:0")
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert "sesame" not in ended.stdout + ended.stderr
+
+
 def _wrong(service: Service) -> list[str]:
     other = secrets.token_hex(16)
     wrong = [f"Bearer {other}", f"Basic {service.token}", f"Bearer {service.token}x", f"bearer {service.token}"]

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ import requests
 
 from loadtest import serve
 from tests.test_logs import lines_of
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,9 +96,10 @@ def test_no_span_has_an_order_in_it(served: Callable[..., Service], spans: list[
     """Nor any other part of a path, whether there is such a route or not."""
     service = served("file_lock", tracing="otlp", workers=1)
     order = requests.post(f"{service.url}/buy", json={"quantity": 1}, timeout=20).json()["order"]
-    for method, path in (("GET", "orders"), ("POST", "orders"), ("GET", "nothing"), ("DELETE", "orders")):
+    asked = (("GET", "orders"), ("POST", "orders"), ("GET", "nothing"), ("DELETE", "orders"), ("INVENTED", "buy"))
+    for method, path in asked:
         requests.request(method, f"{service.url}/{path}/{order}", timeout=20)
-    until(lambda: {"GET other", "POST other", "DELETE /orders/<order>"} <= {span.name for span in spans})
+    until(lambda: {"GET other", "POST other", "DELETE /orders/<order>", "other other"} <= {span.name for span in spans})
     assert order not in str(spans)
 
 
@@ -137,6 +139,37 @@ def test_a_collector_that_is_away_is_told_of_in_the_form_of_the_log(
     service = served("file_lock", tracing="otlp", log="json", workers=1)
     assert requests.get(f"{service.url}/tickets", timeout=20).ok
     until(lambda: any(line["level"] == "warning" and "retrying" in line["message"] for line in lines_of(service)))
+
+
+def test_what_is_left_when_a_service_ends_is_sent(
+    served: Callable[..., Service], spans: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its spans were to be sent in an hour."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    service = served("file_lock", tracing="otlp", workers=1)
+    assert requests.post(f"{service.url}/buy", json={"quantity": 1}, timeout=20).ok
+    assert "POST /buy" not in {span.name for span in spans}
+    service.process.terminate()
+    service.process.wait(PATIENCE_S)
+    assert "POST /buy" in {span.name for span in spans}
+
+
+@pytest.mark.usefixtures("tracing")
+def test_a_collector_that_says_nothing_keeps_nobody_from_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be sent in time is lost."""
+    from service import tracing  # noqa: PLC0415  # it may not be there
+
+    said, ended = threading.Event(), threading.Event()
+
+    def shutdown() -> None:
+        said.wait(PATIENCE_S)
+        ended.set()
+
+    monkeypatch.setattr(tracing, "provider", lambda: SimpleNamespace(shutdown=shutdown))
+    tracing.end(0.01)
+    assert not ended.is_set()
+    said.set()
+    assert ended.wait(PATIENCE_S)
 
 
 def test_without_the_setting_nothing_of_it_is_imported() -> None:

@@ -23,11 +23,18 @@ PREFIXES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 REWRITING = b"no-appendfsync-on-rewrite"
 MAJOR_MIN = 7
 """The first Redis that asks of a script whether it writes before it is begun."""
+NO_ADDRESS = (
+    "the address after redis:// is none that Redis can be reached at: expected redis://:password@host:port/number, "
+    "with what is special in a password as %25 stands for %"
+)
 
 
 def parted(url: str) -> tuple[str, str]:
     """Return a URL as redis-py takes it, and the prefix of our keys. Raises ``Refused``."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # it would quote the part that has the password in it
+        raise Refused(NO_ADDRESS) from None
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     prefix = query.pop("prefix", PREFIX)
     if not PREFIXES.fullmatch(prefix):
@@ -39,9 +46,8 @@ def parted(url: str) -> tuple[str, str]:
     address = f"{scheme}://{parts.netloc}{parts.path}" + (f"?{urlencode(query)}" if query else "")
     try:
         connection(address, REPLY_S)
-    except (ValueError, TypeError):  # it would quote the part that has the password in it
-        sentence = "the address after redis:// is none that Redis can be reached at: expected redis://:password@host:port/number"
-        raise Refused(f"{sentence}, with what is special in a password as %25 stands for %") from None
+    except (ValueError, TypeError):  # as above
+        raise Refused(NO_ADDRESS) from None
     return address, prefix
 
 
