@@ -96,6 +96,7 @@ class Counter(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answering)
         self.statuses = statuses
         self.keys: list[str] = []
+        self.retry_after = "0"
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -112,7 +113,7 @@ class Answering(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if status == 503:
-            self.send_header("Retry-After", "0")
+            self.send_header("Retry-After", self.server.retry_after)
         self.end_headers()
         self.wfile.write(body)
 
@@ -166,6 +167,15 @@ def test_what_is_certain_is_told_from_what_is_not(
 
 
 @each_client
+def test_nobody_is_kept_away_for_hours(answering: Callable[..., Counter], client: str) -> None:
+    """However long a proxy says, a client asks again after some seconds."""
+    server = answering(503, 201)
+    server.retry_after = "9" * 30
+    assert ended(started(client, f"http://127.0.0.1:{server.server_port}"))[0] == 0
+    assert len(server.keys) == 2
+
+
+@each_client
 def test_where_nobody_is_surely_nothing_was_bought(client: str) -> None:
     """No connection, so nothing was sent: exit 1, and not 2."""
     code, printed, complained = ended(started(client, f"http://127.0.0.1:{serve.free_port()}", attempts=2))
@@ -189,27 +199,30 @@ def program(name: str) -> str:
     return found
 
 
+def swarmed(locust: str, url: str, users: int, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run Locust for 3 s with the file to start from."""
+    words = f"--headless --users {users} --spawn-rate {users} --run-time 3s --only-summary --host {url}"
+    command = [locust, "--locustfile", str(CLIENTS / "locustfile.py"), *words.split()]
+    environment = os.environ | more
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
+
+
+def test_a_buyer_of_locust_asks_again_with_the_same_key(answering: Callable[..., Counter]) -> None:
+    """After a refusal that says so, and where nobody knows; the next purchase has another key."""
+    server = answering(503, 500, 201)
+    swarmed(program("locust"), f"http://127.0.0.1:{server.server_port}", 1)
+    assert len(server.keys) > 3
+    assert len(set(server.keys[:3])) == 1
+    assert server.keys[3] != server.keys[0]
+
+
 def test_locust_sells_with_the_file_to_start_from(served: Callable[..., Service]) -> None:
     """It buys from the event that it is told, sees nothing go wrong, and ends with 0."""
     locust, service = program("locust"), served("group_commit", tickets=10_000)
     other = {"Authorization": f"Bearer {service.token}"}
     url = f"{service.url}/events/other"
     assert requests.put(url, json={"capacity": 10_000}, headers=other, timeout=PROGRAM_S).ok
-    words = [
-        "--headless",
-        "--users",
-        "5",
-        "--spawn-rate",
-        "5",
-        "--run-time",
-        "3s",
-        "--host",
-        service.url,
-        "--only-summary",
-    ]
-    command = [locust, "--locustfile", str(CLIENTS / "locustfile.py"), *words]
-    environment = dict(os.environ, EVENT="other")
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PROGRAM_S, check=False)
+    run = swarmed(locust, service.url, 5, EVENT="other")
     assert run.returncode == 0, run.stdout + run.stderr
     assert seen(service)[1] == 0
     assert requests.get(url, timeout=PROGRAM_S).json()["version"] > 0

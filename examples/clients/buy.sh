@@ -14,6 +14,7 @@ fi
 url=$1 event=$2 quantity=$3
 key=${KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}
 attempts_max=${ATTEMPTS_MAX:-8}
+pause_max=5 # seconds, however long a proxy says
 headers=$(mktemp)
 trap 'rm -f "$headers"' EXIT
 
@@ -56,7 +57,9 @@ away"
 	esac
 	# Up to a second more, so that those who were told at one moment do not come back at one moment.
 	jitter=$(od -An -N2 -tu2 /dev/urandom | tr -d ' ')
-	sleep "${pause:-1}.$(printf '%03d' $((jitter % 1000)))"
+	pause=${pause:-1}
+	[ "$pause" -le "$pause_max" ] 2>/dev/null || pause=$pause_max # also where it is too long for a number
+	sleep "$pause.$(printf '%03d' $((jitter % 1000)))"
 	attempt=$((attempt + 1))
 done
 if [ "$doubt" = no ]; then
