@@ -162,7 +162,9 @@ def _doubt(claimed: Claimed, checked: Checked, measured: Measured, conditions: C
     asked = measured.decided + measured.errors
     doubts = {
         f"{measured.late_share:.0%} of the requests were sent late, or not at all: clients or service could not keep "
-        "up with the rate that was planned": conditions.open_loop and measured.late_share > LATE_SHARE_MAX,
+        "up with the rate that was planned (plan fewer with --rate, or more clients with --clients)": (
+            conditions.open_loop and measured.late_share > LATE_SHARE_MAX
+        ),
         f"{measured.errors} of {asked} requests got no answer or an error": (
             measured.errors > ERRORS_SHARE_MAX * asked
         ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.glogging import Logger
 
 from service import watch
-from service.answers import ROUTE, SAID
+from service.answers import ASKED, ROUTE, SAID
 from service.logs import ORDER_SHOWN, Log
 from service.problems import TYPE
 
@@ -51,8 +51,8 @@ class Access(Logger):  # type: ignore[misc]  # gunicorn has no types
             fields = {"request": environ.get(REQUEST, ""), "method": method, "route": route, "status": status}
             fields |= {"ms": round(took_s * 1e3, 3), "outcome": outcome}
             fields |= {name: said[name] for name in ("event", "version") if name in said}
-            if "order" in said:
-                fields["order"] = str(said["order"])[:ORDER_SHOWN]
+            if order := said.get("order", environ.get(ASKED)):
+                fields["order"] = str(order)[:ORDER_SHOWN]
             Log.handler.line("info", "request", fields)
 
 

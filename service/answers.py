@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from service.outcomes import Reply
     from service.problems import Response
 
-ROUTE, SAID = "turnstile.route", "turnstile.said"
+ROUTE, SAID, ASKED = "turnstile.route", "turnstile.said", "turnstile.asked"
 """Keys in a WSGI environment: the route that was found, and the body of the reply, for who notes what was answered."""
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 LOG = logging.getLogger("turnstile")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import flask
 
 from service import replies, wire
-from service.answers import Awaited, replied, sent
+from service.answers import ASKED, Awaited, replied, sent
 from service.commands import Buy, Cancel, Command, Confirm, Hold
 from service.later import LATER
 from service.mode import begin_of
@@ -36,6 +36,7 @@ def runner(mode: Mode, settings: Settings) -> Run:
     begin = begin_of(mode)
 
     def run(command: Command) -> flask.Response:
+        flask.request.environ[ASKED] = command.order
         if begin and LATER in flask.request.environ and not settings.tracing:  # a span ends with its thread
             return Awaited(partial(begin, command), settings.wait_s)
         return sent(replied(mode.execute(command)))

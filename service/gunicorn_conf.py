@@ -20,6 +20,7 @@ from service.admission import WAITING_MIN, Door
 from service.daemon import END_S
 from service.engines import shown
 from service.keeper import Keeper
+from service.mode import end_of
 from service.settings import WrongSetting
 from service.worker import Worker
 
@@ -110,6 +111,7 @@ def options(mode: Mode, settings: Settings, bound: socket.socket, daemons: tuple
             if not daemon.end():
                 logs.Log.handler.say(f"{daemon.name} did not end within {END_S:g} s, so it was killed")
         watch.here.end()
+        end_of(mode)()
         logs.Log.handler.say("stopped")
 
     class Configured(Worker):

@@ -105,6 +105,12 @@ def begin_of(mode: object) -> Begin | None:
     return begin
 
 
+def end_of(mode: Mode) -> Callable[[], None]:
+    """Return what is done with the store of ``mode`` when nobody sells from it any more. For most stores, nothing."""
+    end: Callable[[], None] = getattr(mode.store, "end", lambda: None)
+    return end
+
+
 class Busy(Exception):
     """The wait for the others ended at its deadline. Certainly nothing was done."""
 

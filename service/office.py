@@ -107,7 +107,11 @@ def _require_token(*tokens: str) -> None:
     """Raise ``Problem`` unless one of ``tokens`` is shown. An empty one is none, and nobody can show it."""
     accepted = [f"Bearer {token}".encode() for token in tokens if token]
     if not accepted:
-        raise Problem(403, "forbidden", "no admin token is set: start the service with TURNSTILE_ADMIN_TOKEN_FILE")
+        raise Problem(
+            403,
+            "forbidden",
+            "no admin token is set: start the service with TURNSTILE_ADMIN_TOKEN, or TURNSTILE_ADMIN_TOKEN_FILE",
+        )
     shown = flask.request.headers.get("Authorization", "").encode()
     matches = [hmac.compare_digest(shown, each) for each in accepted]  # each of them: the time tells not which it is
     if not any(matches):

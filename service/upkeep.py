@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
+from service.engines import shown
 from service.stores.inspection import inspected
 from service.stores.repair import repaired
 from service.stores.replay import Refused
 
-DIRECTORY = click.Path(exists=True, file_okay=False, path_type=Path)
+
+class _Directory(click.Path):
+    """A data directory. What an engine keeps has no files here, and its address may have a password in it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401  # as click has it
+        if "://" in str(value):
+            self.fail(f"{shown(str(value))} is an address: an engine looks after its store by itself", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+DIRECTORY = _Directory(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command(short_help="Say what is wrong with the store in DIR, and change nothing.")

@@ -183,6 +183,13 @@ def test_where_nobody_is_surely_nothing_was_bought(client: str) -> None:
     assert "was busy or away 2 times" in complained
 
 
+def test_an_address_that_is_none_is_told_at_once() -> None:
+    """Nothing was sent, so nobody has to wonder."""
+    code, printed, complained = ended(started("buy.py", "127.0.0.1:8000"))
+    assert (code, printed) == (1, "")
+    assert complained == "127.0.0.1:8000 is no address: expected one such as http://127.0.0.1:8000\n"
+
+
 def test_a_script_that_is_not_told_what_to_buy_says_how_it_is_called() -> None:
     """In a line, and with an exit code that no purchase has."""
     run = subprocess.run([CLIENTS / "buy.sh"], capture_output=True, text=True, timeout=PROGRAM_S, check=False)

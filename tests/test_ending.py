@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import errno
 import math
 import os
@@ -10,6 +11,7 @@ import re
 import select
 import signal
 import socket
+import sqlite3
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,6 +38,8 @@ from tests.waiting import PROGRAM_S, until_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from loadtest.serve import Service
 
 DAEMONS_MAX = 2
 """The writer and the sweeper."""
@@ -80,6 +84,18 @@ def test_a_worker_that_cannot_start_does_not_take_the_place_of_one_that_sells(tm
         until_within(PROGRAM_S, lambda: "so the others stay" in (tmp_path / "service.log").read_text())
         assert set(before) <= set(children_of(started.process.pid))
         assert look(started.url)["count"] == 10
+
+
+def test_sqlite_is_one_file_after_an_end(served: Callable[..., Service], tmp_path: Path) -> None:
+    """Whoever copies that has all that was sold: nothing stays in the log beside it."""
+    service = served("sqlite", url=f"sqlite:///{tmp_path}/tickets.db")
+    for _ in range(5):
+        assert requests.post(f"{service.url}/buy", json={"quantity": 1}, timeout=PROGRAM_S).ok
+    service.process.terminate()
+    assert service.process.wait(PROGRAM_S) == 0
+    assert {path.name for path in tmp_path.glob("tickets.db*")} == {"tickets.db", "tickets.db.flock"}
+    with contextlib.closing(sqlite3.connect(tmp_path / "tickets.db")) as database:
+        assert database.execute("SELECT version FROM events").fetchall() == [(5,)]
 
 
 def test_a_terminal_that_hangs_up_ends_no_request(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from tests.waiting import until
 if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
+    import click
+
     from service.mode import Mode
 
 FORK = multiprocessing.get_context("fork")
@@ -382,6 +384,15 @@ def test_the_command_line_has_both_beside_the_flags(sold: Counter) -> None:
     assert [each.returncode for each in said] == [0, 2]
     assert said[0].stdout == "2 events, nothing is wrong\n"
     assert said[1].stderr.startswith("turnstile: settings are for the service alone")
+
+
+@pytest.mark.parametrize("command", [verify, repair])
+def test_the_address_of_an_engine_is_no_directory(command: click.Command) -> None:
+    """Its password is not shown."""
+    ended = CliRunner().invoke(command, ["postgresql://ann:sesame@127.0.0.1/tickets"])
+    assert ended.exit_code == 2
+    assert "postgresql://ann:***@127.0.0.1/tickets is an address" in ended.output
+    assert "sesame" not in ended.output
 
 
 def be_seller(mode: Mode, told: Path, enough: Event) -> None:

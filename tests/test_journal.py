@@ -178,6 +178,17 @@ def test_a_start_reads_what_is_new_and_not_the_whole_journal(
         counter.build("file_lock")
 
 
+def test_what_is_damaged_beneath_a_service_that_runs_is_named(counter: Counter, directory: Path) -> None:
+    """Another journal was put in its place, say: where it is, and what to do, stands in the log, too."""
+    mode = counter.opened("file_lock")
+    sell(mode)
+    end = (directory / "default.jsonl").stat().st_size
+    with (directory / "default.jsonl").open("ab") as file:
+        file.write(b"not ours\n")
+    with pytest.raises(Damaged, match=rf"the journal of default is damaged at byte {end}: .*: stop the service"):
+        sell(mode)
+
+
 @pytest.mark.parametrize("damage", ["another version", "no line ends there", "longer than the journal"])
 def test_a_document_that_does_not_fit_its_journal_is_not_believed(
     counter: Counter, directory: Path, monkeypatch: pytest.MonkeyPatch, damage: str

@@ -179,8 +179,10 @@ def test_each_decision_leaves_a_line_and_nothing_else_does(served: Callable[...,
         assert session.post(f"{service.url}/events/somebody-s-name/buy", json={"quantity": 1}).status_code == 404
         held = session.post(f"{service.url}/events/default/holds", json={"quantity": 2, "ttl_s": 1})
         assert held.status_code == 201
+        assert session.post(f"{service.url}/buy", json={"quantity": 100}).status_code == 409
     until(lambda: len(lines_of(service, message="decided", command="sweep", outcome="swept", ended=1)) == 1)
-    first, again = lines_of(service, message="decided", command="buy")
+    first, again, refused = lines_of(service, message="decided", command="buy")
+    assert len(lines_of(service, message="request", status=409, order=refused["order"])) == 1
     assert (first["order"], again["order"]) == (orders[0][:16], orders[1][:16]) == (first["order"], first["order"])
     assert ("again" in first, again["again"]) == (False, True)
     assert "somebody" not in service.log.read_text()

@@ -14,6 +14,7 @@ import uuid
 from typing import Any
 
 import requests
+from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema
 from urllib3.exceptions import NewConnectionError
 
 ATTEMPTS_MAX = 8
@@ -49,6 +50,8 @@ def buy(
                     headers={"Idempotency-Key": key},
                     timeout=REPLY_S,
                 )
+            except (InvalidSchema, InvalidURL, MissingSchema):
+                raise Refused(f"{url} is no address: expected one such as http://127.0.0.1:8000") from None
             except requests.ConnectionError as error:
                 doubt = doubt or _may_be_sent(error)
                 pause_s = _backoff(attempt)

@@ -131,7 +131,11 @@ class Following:
         self._undo.clear()
 
     def _line(self, line: bytes) -> None:
-        place, change = fencing.after(self.place, line)
+        try:
+            place, change = fencing.after(self.place, line)
+        except Damaged as error:
+            why = f"the journal of {self.standing.event.name} is damaged at byte {self.read}: {error}"
+            raise Damaged(f"{why}: stop the service and verify the store") from None
         self.read += len(line)
         if change is None:
             self.place = place

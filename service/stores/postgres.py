@@ -73,7 +73,8 @@ class Postgres:
                     connection.execute(PREPARING["create"], dict(zip(("name", "capacity"), SEED, strict=True)))
         except psycopg.Error as error:
             why = str(error).strip().partition("\n")[0]
-            raise Refused(f"PostgreSQL cannot be used ({why}): start the server, or correct --url") from None
+            remedy = "start the server, or correct --url (TURNSTILE_URL)"
+            raise Refused(f"PostgreSQL cannot be used ({why}): {remedy}") from None
 
     def open(self) -> None:
         """Have connections made when they are needed."""

@@ -10,6 +10,8 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from redis import exceptions
+
 from service.mode import Busy, NotWritten, Unknown, told
 from service.stores.redis_link import REPLY_S, connection
 from service.stores.replay import Refused
@@ -56,7 +58,11 @@ def held_to(link: Link) -> list[str]:
     try:
         said = _said(link.ask(b"INFO", b"everything").decode())
     except (Busy, NotWritten, Unknown) as error:
-        raise Refused(f"{told(error)}: start a Redis server there, or give another --url") from error
+        if isinstance(error.__cause__, exceptions.ResponseError | exceptions.AuthenticationError):
+            why = getattr(error, "why", error)
+            remedy = "correct the user, the password or the number behind the host in --url (TURNSTILE_URL)"
+            raise Refused(f"the Redis server refuses ({why}): {remedy}") from None
+        raise Refused(f"{told(error)}: start a Redis server there, or give another --url (TURNSTILE_URL)") from error
     major = int(said["redis_version"].partition(".")[0])
     if major < MAJOR_MIN:
         raise Refused(f"the server is Redis {said['redis_version']}, and {MAJOR_MIN}.0 or a newer one is needed")

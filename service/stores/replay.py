@@ -133,7 +133,7 @@ def replayed(
                 where = f"line {number} after byte {after[0].covered}" if after else f"line {number}"
                 raise Refused(
                     f"{journal}, {where} (byte {position}): {error}; this store cannot be trusted to sell: restore "
-                    f"it from a backup, or start anew in an empty directory"
+                    f"it from a backup (a copy is to be made again), or start anew in an empty directory"
                 ) from None
             position += len(line)
     if standing:
