@@ -78,12 +78,18 @@ class Watch:
         return self._over.wait(max(0.0, seconds))
 
     def none_answered(self, seconds: float) -> bool:
-        """Tell whether nobody is answered for so long; at once if somebody is, or the scene is over."""
+        """Tell whether nobody is answered for so long; at once if somebody is, or the scene is over.
+
+        The last look is behind the time, however late this thread comes to it: else a busy machine would be taken for
+        a holder who holds up the others.
+        """
         before, deadline = self.answered, time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while True:
+            is_last = time.monotonic() >= deadline
             if self.waited(POLL_S) or self.answered > before:
                 return False
-        return True
+            if is_last:
+                return True
 
     def others_are_held_up(self) -> bool:
         """Tell whether nobody is answered any more, now that one is stopped and what was under way has come."""
