@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from promises.apart import FORK, run_apart
+from promises.apart import FORK, PATIENCE_S, run_apart
 from promises.counter import buying, decide_now
 from promises.suite import Suite, of
 from service.commands import Cancel, Confirm, Hold, key_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ORDERS_EACH = 12
 SELLERS = 4
 GATE_S = 1.0
+"""How long the one inside waits where no other may come in: a moment, for nobody comes."""
 
 
 class Selling(Suite):
@@ -40,11 +41,12 @@ class Selling(Suite):
         ticket is sold twice.
         """
         gate = (threading if distance == "threads" else FORK).Barrier(2)
+        wait_s = GATE_S if self.reaches(name, distance) else PATIENCE_S
 
         def decide(page: Page, command: Command) -> Decision:
-            # A second one inside opens the gate at once; kept out, it lets the first one go on after GATE_S.
+            # A second one inside opens the gate at once; kept out, it lets the first one go on after ``wait_s``.
             with contextlib.suppress(threading.BrokenBarrierError):
-                gate.wait(GATE_S)
+                gate.wait(wait_s)
             return decide_now(page, command)
 
         mode = counter.build(name, decide)

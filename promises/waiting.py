@@ -18,8 +18,18 @@ from service.outcomes import NoSuchEvent, Sold
 from service.values import Event
 
 if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event as Signal
+
     from service.commands import Command
+    from service.mode import Mode
     from service.rules import Decision, Page
+
+
+def _get_in(mode: Mode, inside: Signal) -> None:
+    """Buy until it is inside: with little patience, it may wait in vain on a busy machine, and nothing is done then."""
+    while not inside.is_set():
+        with contextlib.suppress(Busy):
+            mode.execute(buying(1))
 
 
 class Waiting(Suite):
@@ -37,7 +47,7 @@ class Waiting(Suite):
             return decide_now(page, command)
 
         mode = counter.opened(name, decide, wait_s=0.05)
-        holder = threading.Thread(target=mode.execute, args=(buying(1),))
+        holder = threading.Thread(target=_get_in, args=(mode, inside))
         holder.start()
         assert inside.wait(30)
         try:
@@ -86,10 +96,11 @@ class Waiting(Suite):
     def test_a_killed_holder_blocks_the_others_unless_the_claim_says_it_does_not(self, counter: Any, name: str) -> None:
         """SIGKILL of the one inside: the next one sells, or, where the claim leaves it out, is seen to wait in vain."""
         receiver, sender = FORK.Pipe(duplex=False)
-        first = FORK.Lock()  # nobody gives it back
+        first, inside = FORK.Lock(), FORK.Event()  # nobody gives the lock back
 
         def decide(page: Page, command: Command) -> Decision:
             if first.acquire(block=False):
+                inside.set()
                 sender.send(os.getpid())
                 signal.pause()
             return decide_now(page, command)
@@ -100,7 +111,7 @@ class Waiting(Suite):
         def be_worker() -> None:
             mode.open()
             with contextlib.suppress(Unknown):  # the one inside is not the worker, but a process of the mode's own
-                mode.execute(buying(1))
+                _get_in(mode, inside)
 
         worker = FORK.Process(target=be_worker)
         worker.start()
@@ -119,10 +130,11 @@ class Waiting(Suite):
     def test_a_paused_holder_blocks_the_others_unless_the_claim_says_it_does_not(self, counter: Any, name: str) -> None:
         """SIGSTOP of the one inside: the next one sells, or, where the claim leaves it out, is seen to wait in vain."""
         receiver, sender = FORK.Pipe(duplex=False)
-        first = FORK.Lock()  # nobody gives it back
+        first, inside = FORK.Lock(), FORK.Event()  # nobody gives the lock back
 
         def decide(page: Page, command: Command) -> Decision:
             if first.acquire(block=False):
+                inside.set()
                 sender.send(os.getpid())
                 os.kill(os.getpid(), signal.SIGSTOP)
             return decide_now(page, command)
@@ -133,7 +145,7 @@ class Waiting(Suite):
         def be_worker() -> None:
             mode.open()
             with contextlib.suppress(Unknown):  # as above
-                mode.execute(buying(1))
+                _get_in(mode, inside)
 
         worker = FORK.Process(target=be_worker)
         worker.start()

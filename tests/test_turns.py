@@ -70,13 +70,18 @@ class Waiter:
         self.process.join()
 
 
-def told(*waiters: Waiter) -> list[Connection]:
-    """Return whose turn has come, within a moment that is long enough for the kernel."""
+def told(*waiters: Waiter, wait_s: float = PATIENCE_S) -> list[Connection]:
+    """Return whose turn has come, when one has."""
     return [
         each
-        for each in connection.wait([waiter.told for waiter in waiters], 0.3)
+        for each in connection.wait([waiter.told for waiter in waiters], wait_s)
         if isinstance(each, connection.Connection)
     ]
+
+
+def nobody_is_told(*waiters: Waiter) -> bool:
+    """Tell whether no turn has come, within a moment that is long enough for the kernel."""
+    return told(*waiters, wait_s=0.3) == []
 
 
 @contextlib.contextmanager
@@ -107,7 +112,7 @@ def test_a_killed_waiter_neither_blocks_nor_lets_anyone_pass(path: Path) -> None
     first, second, third, fourth = (Waiter(path) for _ in range(4))
     assert first.told.recv() == 0
     third.kill()
-    assert told(second, fourth) == []
+    assert nobody_is_told(second, fourth)
     first.leave()
     assert told(second, fourth) == [second.told]
     assert second.told.recv() == 1
@@ -134,7 +139,7 @@ def test_who_gives_up_at_the_deadline_lets_those_behind_move_up_and_nobody_pass(
     impatient = Waiter(path, wait_s=0.05)
     third = Waiter(path)
     assert impatient.told.recv() == "busy"
-    assert told(third) == []
+    assert nobody_is_told(third)
     first.leave()
     assert third.told.recv() == 2
     third.leave()
@@ -211,7 +216,7 @@ def test_numbers_have_62_bits(path: Path) -> None:
         path.write_bytes(start.to_bytes(COUNTER_BYTES, "big"))
         first, second = Waiter(path), Waiter(path)
         assert first.told.recv() == start
-        assert told(second) == []
+        assert nobody_is_told(second)
         first.leave()
         assert second.told.recv() == start + 1
         second.leave()
