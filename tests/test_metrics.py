@@ -37,7 +37,7 @@ from tests.processes import children_of, holds, listening
 from tests.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from loadtest.serve import Service
     from service.commands import Command
@@ -102,22 +102,35 @@ def test_what_was_answered_adds_up_over_all_workers(served: Callable[..., Servic
     bought = {"route": "/buy", "method": "POST"}
     until(lambda: total(url, "turnstile_requests_total", **bought) == 33)
     until(lambda: total(url, "turnstile_workers") == 3)  # the first may have sold all before the last was there
+    until(lambda: total(url, "turnstile_request_seconds_count", **bought) == 33)  # what is told of one reply or turn is
+    until(lambda: of_turns(counted(url)))  # written down one after the other
     time.sleep(FRESH_S)  # what a worker has read before that is told again until then
     assert total(url, "turnstile_requests_total", status="201", outcome="done", **bought) == 20
     assert total(url, "turnstile_requests_total", status="409", outcome="sold-out", **bought) == 10
     assert total(url, "turnstile_requests_total", status="422", outcome="out-of-range", **bought) == 3
     assert total(url, "turnstile_request_seconds_count", **bought) == 33
-    seen = counted(url)
+    seen: dict[str, list[tuple[Mapping[str, str], float]]] = {}
+
+    def is_looked_up() -> bool:
+        seen.update(counted(url))
+        return seen["turnstile_store_up"] == [({}, 1)]
+
+    until(is_looked_up)
+    assert of_turns(seen)
     ((_, turns),) = seen["turnstile_batch_orders_count"]
     assert seen["turnstile_batch_orders_sum"][0][1] >= 30  # and the questions whether it is ready
-    assert seen["turnstile_hold_seconds_count"][0][1] == turns
-    assert seen["turnstile_lock_wait_seconds_count"][0][1] == turns + seen["turnstile_lock_timeouts_total"][0][1]
     assert 1 <= seen["turnstile_fsync_seconds_count"][0][1] <= turns
     assert seen["turnstile_tickets_left"] == [({"event": "default"}, 0)]
     assert seen["turnstile_tickets_capacity"] == [({"event": "default"}, 20)]
     assert seen["turnstile_workers"] == [({}, 3)]
-    assert seen["turnstile_store_up"] == [({}, 1)]
     assert [labels["mode"] for labels, _ in seen["turnstile_build_info"]] == ["group_commit"]
+
+
+def of_turns(seen: Mapping[str, Sequence[tuple[Mapping[str, str], float]]]) -> bool:
+    """Tell whether each turn has its batch, its time inside and its wait, and each that was not had its wait."""
+    names = ("batch_orders_count", "hold_seconds_count", "lock_wait_seconds_count", "lock_timeouts_total")
+    batches, holds, waits, vain = (seen[f"turnstile_{name}"][0][1] for name in names)
+    return holds == batches and waits == batches + vain
 
 
 def test_every_metric_is_there_from_the_start(served: Callable[..., Service]) -> None:
@@ -168,8 +181,14 @@ def test_who_is_refused_is_counted_where_it_was(
     refused = statuses.count(503)
     assert refused
     until(lambda: total(url, "turnstile_requests_total", route="/buy", outcome="busy") == refused)
-    until(lambda: total(url, "turnstile_lock_timeouts_total") == refused)
+    until(lambda: is_all_that_waited_in_vain(url, refused))
     until(lambda: total(url, "turnstile_refusals_total", reason="bad-request") == 1)
+
+
+def is_all_that_waited_in_vain(url: str, refused: int) -> bool:
+    """Tell whether so many orders did, and no others than questions whether it is ready, with their little patience."""
+    before = total(url, "turnstile_requests_total", route="/readyz", status="503")
+    return refused <= total(url, "turnstile_lock_timeouts_total") <= refused + before
 
 
 def test_a_worker_that_is_killed_takes_no_count_back(served: Callable[..., Service]) -> None:
@@ -222,6 +241,7 @@ def test_whatever_happens_to_the_folder_selling_goes_on(served: Callable[..., Se
 
     assert buys(service.url, 8) == [201] * 8
     until(lambda: total(service.url, "turnstile_requests_total", route="/buy") == 8)
+    until(lambda: total(service.url, "turnstile_workers") == 2)  # one that only starts would write in the folder
     killed = workers()[0]
     if taken == "door":
         (folder / counts.DOOR).unlink()
@@ -257,13 +277,13 @@ def test_what_cannot_be_read_is_to_be_asked_for_again(served: Callable[..., Serv
     half.touch()
     assert_cannot_be_read(service.url, "unpack_from requires a buffer")
     half.unlink()
-    assert total(service.url, "turnstile_store_up") == 1
+    until(lambda: total(service.url, "turnstile_store_up") == 1)
 
 
 def test_a_store_that_does_not_answer_is_told_in_time(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before whoever asks gives up, and would think the service down. Other events are told of all the same."""
     counter.event("whole", 3)
-    monkeypatch.setattr(exposition, "LOOK_S", 0.2)
+    monkeypatch.setattr(exposition, "LOOK_S", PATIENCE_S)
     mode, going_on = counter.opened("file_lock"), threading.Event()
     looked, look = exposition._Looked(mode), mode.store.look  # noqa: SLF001  # the rest of it needs a folder of counts
 
@@ -278,6 +298,7 @@ def test_a_store_that_does_not_answer_is_told_in_time(counter: Counter, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(mode.store, "look", silent)
+        patch.setattr(exposition, "LOOK_S", 0.2)
         assert (told()["turnstile_store_up"], told()["turnstile_tickets_left"]) == ({"": 0}, {})
         going_on.set()
         until(lambda: told()["turnstile_store_up"] == {"": 1})
