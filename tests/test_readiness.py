@@ -39,9 +39,10 @@ GOOD = {"store": "open", "engine": "none", "lock": "obtainable", "disk": "above 
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other tests have seen of turns counts for nothing, and nothing that was found is kept."""
+    """What other tests have seen of turns counts for nothing, nothing that was found is kept, and there is time."""
     monkeypatch.setattr(watch, "here", watch.Watch())
     monkeypatch.setattr(readiness, "FRESH_S", 0.0)
+    monkeypatch.setattr(readiness, "READY_S", PATIENCE_S)
 
 
 def checks_of(mode: Mode, counter: Counter, floor_bytes: int = 0) -> Readiness:
@@ -82,7 +83,6 @@ def test_a_lock_that_is_not_given_back_is_told(counter: Counter) -> None:
 
 def test_who_asks_does_not_wait_for_the_lock(counter: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Past its time the answer is that there is none, and however many ask, one thread stands in line."""
-    monkeypatch.setattr(readiness, "READY_S", 0.05)
     mode, free, asked = counter.opened("file_lock"), threading.Event(), []
 
     def execute(command: object) -> None:
@@ -91,8 +91,12 @@ def test_who_asks_does_not_wait_for_the_lock(counter: Counter, monkeypatch: pyte
 
     monkeypatch.setattr(mode, "execute", execute)
     checks = checks_of(mode, counter)
-    assert "lock: no answer within" in refusal(checks)
-    assert "lock: no answer within" in refusal(checks)
+    with monkeypatch.context() as patch:
+        patch.setattr(readiness, "READY_S", 0.05)
+        refusal(checks)
+        until(lambda: len(asked) == 1)  # what comes before the lock may take longer than that
+        assert "lock: no answer within" in refusal(checks)
+        assert "lock: no answer within" in refusal(checks)
     assert len(asked) == 1
     free.set()
     until(lambda: _ready(checks))
@@ -184,11 +188,19 @@ def test_whoever_does_not_answer_is_named_and_no_other(
     counter: Counter, monkeypatch: pytest.MonkeyPatch, *, engine: bool
 ) -> None:
     """What was not asked for yet is not said to be silent."""
-    mode, going_on = counter.opened("file_lock"), threading.Event()
-    monkeypatch.setattr(readiness, "READY_S", 0.2)
+    mode, looking, going_on = counter.opened("file_lock"), threading.Event(), threading.Event()
+
+    def look_in_vain(_: str) -> None:
+        looking.set()
+        going_on.wait(PATIENCE_S)
+
     with monkeypatch.context() as patch:
-        patch.setattr(mode.store, "look", lambda _: going_on.wait(PATIENCE_S))
-        said = refusal(Readiness(mode, "default", None, 0, engine=engine))
+        patch.setattr(mode.store, "look", look_in_vain)
+        patch.setattr(readiness, "READY_S", 0.2)
+        checks = Readiness(mode, "default", None, 0, engine=engine)
+        refusal(checks)
+        assert looking.wait(PATIENCE_S)  # what comes before may take longer than that
+        said = refusal(checks)
         going_on.set()
     names = ("store: not asked for", "engine: no answer") if engine else ("store: no answer",)
     assert [name for name in names if name in said] == list(names)
