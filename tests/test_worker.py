@@ -64,8 +64,16 @@ def test_who_waits_past_the_deadline_is_told_and_nothing_was_done(tmp_path: Path
         assert {(status, headers["Retry-After"], body["type"]) for status, headers, body in replies} == {
             (503, "1", "urn:turnstile:problem:busy")
         }
-        crowd[0].send()
-        status, _, body = crowd[0].reply()
+        told: list[tuple[int, dict[str, object]]] = []
+
+        def is_served() -> bool:
+            crowd[0].send()
+            status, _, body = crowd[0].reply()
+            told.append((status, body))
+            return status != 503
+
+        until(is_served)  # its patience is so short that a busy machine may come to it too late
+        status, body = told[-1]
         assert (status, body["version"], body["tickets"]) == (201, 1, [1])
 
 
