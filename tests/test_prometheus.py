@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from loadtest.serve import free_port
-from tests.waiting import PATIENCE_S, until_within
+from tests.waiting import PATIENCE_S, PROGRAM_S, until_within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +26,8 @@ DEPLOY = Path(__file__).parent.parent / "deploy"
 SERIES = Path(__file__).parent / "alerts_test.yml"
 """Series that are made up, and what alerts are to tell of them."""
 JOB = "turnstile"
+SLOW = {"TurnstileSlow", "TurnstileSlowDisk"}
+"""What is told of a machine that is busy with other things, when it is so for ten minutes."""
 NOT_COUNTED_HERE = ("turnstile_refusals_total", "turnstile_retries_total")
 """Nobody is turned away here, and only engines make an order try again."""
 
@@ -93,7 +95,7 @@ def test_the_dashboard_has_numbers_and_the_alerts_can_fire(
     program: str, served: Callable[..., Service], tmp_path: Path
 ) -> None:
     """Every expression is computed, those of what has happened with a result; who has gone is told of."""
-    service = served("group_commit", tickets=1000)
+    service = served("group_commit", tickets=1_000_000)
     board = json.loads((DEPLOY / "grafana" / "turnstile.json").read_text())
     drawn = [each["expr"].replace("$job", JOB) for panel in board["panels"] for each in panel.get("targets", [])]
     place = tmp_path / "prometheus"
@@ -108,10 +110,12 @@ def test_the_dashboard_has_numbers_and_the_alerts_can_fire(
             missing = [each for each in drawn if not (asked(f"{url}/query", query=each) or {}).get("result")]
             return all(any(name in each for name in NOT_COUNTED_HERE) for each in missing)
 
-        until_within(PATIENCE_S, has_numbers)
+        until_within(PROGRAM_S, has_numbers)
         assert len(rules_of(url)) == (DEPLOY / "alerts.yml").read_text().count("- alert:")
         until_within(PATIENCE_S, lambda: all(rule["health"] == "ok" for rule in rules_of(url)))
-        assert {rule["state"] for rule in rules_of(url)} == {"inactive"}
+        until_within(
+            PATIENCE_S, lambda: {rule["name"] for rule in rules_of(url) if rule["state"] != "inactive"} <= SLOW
+        )
         service.end()
         assert service.stop() == ""
         until_within(PATIENCE_S, lambda: state_of(url, "TurnstileDown") == "pending")  # it fires after a minute
