@@ -99,8 +99,9 @@ def test_one_that_dies_again_and_again_is_not_started_without_end() -> None:
     beside.end()
 
 
-def test_it_says_since_when_it_has_been_at_what_it_is_at(told: Told) -> None:
+def test_it_says_since_when_it_has_been_at_what_it_is_at(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is at nothing moves again and again; one that is stopped does not, and can be killed."""
+    monkeypatch.setattr(daemon, "KILL_S", PATIENCE_S)
 
     def run(lifeline: int) -> None:
         told.say("begun")
