@@ -303,6 +303,8 @@ def test_whatever_clients_do_each_is_counted_out_once(tmp_path: Path, mode: str)
                         client.socket.setsockopt(*RESET)
         version = settled(started.url)  # an order that is under way yet would wait too, and keep the other thread
         waiting, other = clients(stack, started.url, 2)
+        other.send(MODE)  # one that never asked would be closed without a word when the service ends
+        assert other.reply()[0] == 200
         with held(tmp_path):
             waiting.send()
             look(started.url)
