@@ -77,7 +77,7 @@ def test_etcd_elects_another_leader_when_the_first_is_killed() -> None:
             first.kill()
             until(lambda: cluster.leader() not in {None, first})
             first.start()
-            assert {node.status()["leader"] for node in cluster.nodes} != {"0"}
+            until(lambda: {node.status()["leader"] for node in cluster.nodes} != {"0"})
             cluster.pause()
             until(lambda: all(state(node.process.pid) == "T" for node in cluster.nodes))
             cluster.resume()
