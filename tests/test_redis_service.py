@@ -14,6 +14,7 @@ from loadtest.servers import redis
 from loadtest.servers.process import Missing
 from tests.crowd import Crowd
 from tests.databases import missing
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +52,7 @@ def test_a_server_that_is_killed_under_load_loses_no_sale(
             crowd.served_again()
             moments.append(time.monotonic_ns())
             server.kill()
+            until(lambda: any(row.outcome == "not done" and row.called > moments[-1] for row in crowd.rows))
             server.start()
         crowd.served_again()
     finally:
