@@ -209,7 +209,7 @@ def test_what_is_refused_before_it_is_begun_is_told_from_what_failed_inside(
             client.close()
 
         threading.Thread(target=refuse).start()
-        store = Keyspace(f"redis://127.0.0.1:{listener.getsockname()[1]}", 1.0)
+        store = Keyspace(f"redis://127.0.0.1:{listener.getsockname()[1]}", PATIENCE_S)
         with contextlib.closing(store), pytest.raises(outcome, check=because(said.partition(" ")[0])):
             store.decide([buying(1)], NOW)
 
