@@ -37,6 +37,8 @@ DATABASE = "postgresql://turnstile:secret@db.example.com/tickets"
 """The address of a database on the pages; a private server has another."""
 FIGURE = re.compile(r"\d*\.\d+|\d{2,}|\d(?= requests)")
 """What was measured or counted in a run. Not an exit code, nor how many processes there are."""
+LOAD_TEST, UNTOLD, TRIES_MAX = "-m loadtest", "exit 2", 3
+"""A load test of a second, on a machine that does other things too, may not be able to tell; no page shows that."""
 STEP = "--- step"
 BEGIN = "export TMPDIR=$PWD"
 """So that a temporary directory that is not removed is seen."""
@@ -55,10 +57,17 @@ def test_every_command_of_a_page_prints_what_is_shown(
         _needed(program)
     shown = steps(text)
     assert shown, f"{page.name} has no console block"
-    _, before, *printed, after = followed([BEGIN, SHELL, *(command for command, _ in shown), SHELL], tmp_path)
+    for turn in range(TRIES_MAX):
+        place = tmp_path / str(turn)
+        place.mkdir()
+        _, before, *printed, after = followed([BEGIN, SHELL, *(command for command, _ in shown), SHELL], place)
+        if not any(
+            LOAD_TEST in command and UNTOLD in lines for (command, _), lines in zip(shown, printed, strict=True)
+        ):
+            break
     for (command, expected), lines in zip(shown, printed, strict=True):
         if not agree(expected, lines):
-            pytest.fail(f"{page.name}: {command}\nprinted\n{lines}\nand shown is\n{expected}\n{_logs(tmp_path)}")
+            pytest.fail(f"{page.name}: {command}\nprinted\n{lines}\nand shown is\n{expected}\n{_logs(place)}")
     assert after == before, f"{page.name} leaves something behind"
 
 
