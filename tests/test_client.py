@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from loadtest import client, drive, history, plan, transport
+from loadtest import client, drive, history, plan, serve, transport
 from loadtest.history import Operation
 from loadtest.plan import Wish
 from loadtest.scene import Scene
@@ -333,8 +333,7 @@ def test_a_closed_loop_ends_with_its_time(scripted: Callable[..., Scripted]) -> 
 
 def test_a_client_gives_up_where_nobody_is() -> None:
     """After so many refused connections in a row."""
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        url = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    url = f"http://127.0.0.1:{serve.free_port()}"  # of this process alone: else another one might listen there
     rows: list[Operation] = []
     scene = Scene(url, plan.make("flash-sale", 1, 30.0, clients=1))
     client.be_client(scene, 0, time.monotonic_ns(), rows.append, lambda: False)
