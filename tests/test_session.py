@@ -35,6 +35,9 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "any_service" / "tickets.p
 QUICK = ("--shape", "flash-sale", "--seconds", "1", "--workers", "2", "--clients", "8", "--processes", "2")
 
 
+TRIES_MAX = 3
+
+
 def loadtest(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the load test's command line until it ends."""
     return subprocess.run(
@@ -48,6 +51,15 @@ def loadtest(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def judged(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run it; again where it could not tell, for on a busy machine one worker may answer nearly all."""
+    for _ in range(TRIES_MAX):
+        ended = loadtest(here, *words)
+        if ended.returncode != 2:
+            break
+    return ended
+
+
 def verdict(here: Path) -> dict[str, Any]:
     values: dict[str, Any] = json.loads((here / "runs" / "latest" / "verdict.json").read_text())
     return values
@@ -58,7 +70,7 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.C
     """Two rounds of one mode and its ceiling, with a requirement that is met and one that is missed."""
     here = tmp_path_factory.mktemp("rounds")
     required = ("--require", "file_lock:requests_per_s>1", "--require", "p99_ms<0.001")
-    return here, loadtest(here, "compare", "--modes", "file_lock", "--repeat", "2", *QUICK, *required)
+    return here, judged(here, "compare", "--modes", "file_lock", "--repeat", "2", *QUICK, *required)
 
 
 def test_a_missed_requirement_is_exit_code_3(rounds: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -143,7 +155,7 @@ def test_a_running_service_is_judged_through_http_alone(served: Callable[..., Se
     requests.post(f"{service.url}/buy", json={"quantity": 3}, timeout=10).raise_for_status()
     for token in ("", service.token):
         words = ("--shape", "flash-sale", "--seconds", "1", "--clients", "8", "--processes", "2", "--token", token)
-        ended = loadtest(tmp_path, "run", service.url, *words)
+        ended = judged(tmp_path, "run", service.url, *words)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         slice_ = tmp_path / "runs" / "latest" / "round-1" / "service"
         assert (slice_ / "journal.jsonl").exists() == bool(token)
@@ -162,7 +174,7 @@ def test_a_service_that_is_careless_about_holds_and_retries_is_caught(tmp_path: 
     flags: dict[str, object] = {"mode": mode, "workers": 2, "threads": 16}
     with serve.service(tmp_path, flags, "tests.careless_program") as service:
         words = ("--shape", shape, "--seconds", "4", "--processes", "2", "--token", service.token)
-        ended = loadtest(tmp_path, "run", service.url, *words)
+        ended = judged(tmp_path, "run", service.url, *words)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     (said,) = verdict(tmp_path)["modes"]
     assert "double effect" in {finding["anomaly"] for finding in said["checked"]["findings"]}
@@ -175,7 +187,7 @@ def test_two_runs_of_one_plan_against_one_service_do_not_share_their_keys(
     service = served("group_commit", tickets=3000, threads=16)
     for rounds in (1, 2):
         words = ("--shape", "retries", "--seconds", "1", "--processes", "2", "--repeat", str(rounds))
-        ended = loadtest(tmp_path, "run", service.url, *words, "--token", service.token)
+        ended = judged(tmp_path, "run", service.url, *words, "--token", service.token)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert len(list((tmp_path / "runs" / "latest").glob("round-*"))) == rounds
 
@@ -259,11 +271,11 @@ def test_the_replies_of_the_example_end_their_line() -> None:
 
 def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:
     """Without ``--harness true`` nobody knows how many workers answered; with one worker that does not matter."""
-    for workers, word in (("2", "--harness true"), ("1", "as claimed")):
+    for workers, word, run in (("2", "--harness true", loadtest), ("1", "as claimed", judged)):
         (tmp_path / workers).mkdir()
         flags: dict[str, object] = {"mode": "file_lock", "workers": workers, "harness": "false"}
         with serve.service(tmp_path / workers, flags) as service:
-            ended = loadtest(tmp_path, "run", service.url, *QUICK[:4], *QUICK[6:])
+            ended = run(tmp_path, "run", service.url, *QUICK[:4], *QUICK[6:])
         assert word in ended.stdout, ended.stdout + ended.stderr
 
 
@@ -306,7 +318,7 @@ def hear() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_stops_its_service_and_keeps_what_it_recorded(tmp_path: Path, number: int) -> None:
     """Ctrl-C, ``kill`` or a closed terminal, even twice: exit 2, nothing left running, and the rest can be judged."""
-    flags = ("--modes", "process_lock,file_lock", *QUICK[:2], "--seconds", "3", "--workers", "2")
+    flags = ("--modes", "process_lock,file_lock", *QUICK[:2], "--seconds", "6", "--workers", "2")
     process = subprocess.Popen(
         [sys.executable, "-m", "loadtest", "compare", *flags],
         cwd=tmp_path,
@@ -348,7 +360,7 @@ def test_who_stops_listening_is_no_verdict(tmp_path: Path) -> None:
 
 def test_a_service_that_dies_amid_a_run_is_told_with_what_was_seen(tmp_path: Path) -> None:
     """One sentence, exit 2, a report; and the other mode is judged all the same."""
-    flags = ("--modes", "file_lock,process_lock", "--shape", "flash-sale", "--seconds", "2", "--workers", "2")
+    flags = ("--modes", "file_lock,process_lock", "--shape", "flash-sale", "--seconds", "6", "--workers", "2")
     process = subprocess.Popen(
         [sys.executable, "-m", "loadtest", "compare", *flags],
         cwd=tmp_path,
