@@ -258,11 +258,11 @@ def test_a_storm_is_refused_and_leaves_nothing_behind(tmp_path: Path, mode: str)
         for _ in range(20):
             requests.post(f"{started.url}/buy", json={"quantity": 1}, timeout=PATIENCE_S).raise_for_status()
         before = memory_kb(started)
-        over = Event()
+        free, over = Event(), Event()
         checks: list[int] = []
-        watching = Thread(target=check, args=(started.url, over, checks))
+        watching = Thread(target=check, args=(started.url, free, over, checks))
         watching.start()
-        statuses = storm(started.url, tmp_path)
+        statuses = storm(started.url, tmp_path, free)
         over.set()
         watching.join()
         assert set(statuses) == {201, 503}
@@ -276,10 +276,10 @@ def test_a_storm_is_refused_and_leaves_nothing_behind(tmp_path: Path, mode: str)
         assert requests.post(f"{started.url}/buy", json={"quantity": 1}, timeout=PATIENCE_S).status_code == 201
 
 
-def storm(url: str, place: Path) -> Counter[int]:
+def storm(url: str, place: Path, free: Event) -> Counter[int]:
     """Have connections ask without a pause, every third of them anew each time; return how often each status came.
 
-    The first time nobody is sold to until somebody has been refused.
+    The first time nobody is sold to until somebody has been refused; then the lock is ``free``.
     """
     statuses: Counter[int] = Counter()
     with ExitStack() as stack:
@@ -289,6 +289,7 @@ def storm(url: str, place: Path) -> Counter[int]:
                 for each in crowd:
                     each.send()
                 until(lambda: any(select.select([each.socket for each in crowd], [], [], 0)))
+            free.set()
             for number, each in enumerate(crowd):
                 status, headers, body = each.reply()
                 statuses[status] += 1
@@ -298,9 +299,10 @@ def storm(url: str, place: Path) -> Counter[int]:
     return statuses
 
 
-def check(url: str, over: Event, statuses: list[int]) -> None:
-    """Ask for both checks in turn until it is over."""
-    while not over.is_set():
+def check(url: str, free: Event, over: Event, statuses: list[int]) -> None:
+    """Ask for both checks in turn until it is over. While the test has the lock, the service may well not be ready."""
+    free.wait(PATIENCE_S)
+    while not (statuses and over.is_set()):
         statuses += [requests.get(f"{url}/{each}", timeout=PATIENCE_S).status_code for each in ("healthz", "readyz")]
 
 
