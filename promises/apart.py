@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FORK = multiprocessing.get_context("fork")
 PATIENCE_S = 20.0
+UNTIL_S = 60.0
+"""How long is waited for what must come: to start a program takes long where others are started beside it."""
 
 
 def run_apart(distance: str, mode: Mode, work: Callable[[Mode], list[Reply]], sellers: int) -> list[Reply]:
@@ -54,7 +56,7 @@ def run_apart(distance: str, mode: Mode, work: Callable[[Mode], list[Reply]], se
 
 def until(true: Callable[[], bool]) -> None:
     """Wait until it is true; fail when that takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + UNTIL_S
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.001)
