@@ -60,6 +60,7 @@ class Selling(Suite):
             assert [order.version for order in sold] == [1, 1]
             assert sold[0].tickets == sold[1].tickets
 
+    @pytest.mark.usefixtures("patient")
     @of(lambda suite, name, distance: suite.reaches(name, distance))
     def test_no_ticket_is_sold_twice_and_none_is_lost_within_reach(
         self, counter: Any, name: str, distance: str

@@ -87,4 +87,4 @@ class Suite:
 
     @pytest.fixture
     def patient(self) -> None:
-        """Whoever stands still inside, as a test has it, is not taken for one who is paused."""
+        """Whoever stands still inside, as a test or a busy machine has it, is not taken for one who is paused."""

@@ -8,6 +8,7 @@ import pytest
 
 from promises import Promises
 from service.catalogue import CLAIMS, SCHEMES
+from service.modes import lease, redis_lock
 from service.stores import postgres_link
 from tests.counter import EngineCounter
 
@@ -37,5 +38,7 @@ class TestEveryMode(Promises):
 
     @pytest.fixture
     def patient(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Whoever stands still inside, as a test has it, is not taken for one who is paused."""
+        """Whoever stands still inside, as a test or a busy machine has it, is not taken for one who is paused."""
         monkeypatch.setattr(postgres_link, "PAUSED_S", 60.0)
+        for each in (lease, redis_lock):
+            monkeypatch.setattr(each, "LEASE_S", 60.0)
