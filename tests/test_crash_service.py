@@ -83,4 +83,4 @@ def test_an_answer_before_the_write_is_caught(tmp_path: Path) -> None:
 def test_a_lock_that_dies_with_its_holder_is_caught(tmp_path: Path) -> None:
     """As its claim says, process_lock does not survive a killed holder: nobody is served again."""
     with pytest.raises(Stuck, match=r"0 of 6 buyers .*'busy'"):
-        crash(tmp_path, "process_lock", ["worker"] * 20, random.Random(1), patience_s=3, think_s=0.02, wait_s=0.3)
+        crash(tmp_path, "process_lock", ["worker"] * 20, random.Random(1), patience_s=10, think_s=0.02, wait_s=0.3)
