@@ -259,7 +259,7 @@ def test_a_service_that_is_told_to_end_while_it_starts_ends(tmp_path: Path) -> N
             time.sleep(0.3 * number)
             started.process.terminate()
             assert started.process.wait(PROGRAM_S) in {0, -signal.SIGTERM}
-            assert alive_of(started.process.pid) == []
+            until_within(PROGRAM_S, lambda: alive_of(started.process.pid) == [])
 
 
 def test_the_unit_in_the_documents_waits_as_long_as_the_service_may_take() -> None:
