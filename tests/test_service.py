@@ -209,8 +209,11 @@ def test_sales_survive_a_restart(tmp_path: Path, http: requests.Session) -> None
                 assert http.get(f"{service.url}/orders/{order['order']}").json() == order
             orders.append(http.post(f"{service.url}/buy", json={"quantity": 2}).json())
             assert http.get(f"{service.url}/tickets").json()["count"] == 10 - 2 * len(orders)
-            os.killpg(service.process.pid, end) if end == signal.SIGKILL else service.process.send_signal(end)
-            service.process.wait(PATIENCE_S)
+            if end == signal.SIGKILL:
+                service.kill()  # and none of its processes, which hold the data, is left
+            else:
+                service.process.send_signal(end)
+                service.process.wait(PATIENCE_S)
     assert [order["tickets"] for order in orders] == [[1, 2], [3, 4], [5, 6]]
 
 
