@@ -218,7 +218,11 @@ def test_a_paused_writer_leaves_nobody_hanging(
 ) -> None:
     """SIGSTOP: each buyer is told within a bound, busy or unknown; after SIGCONT it sells on, and not to them."""
     service = served("single_writer", tickets=TICKETS, wait_s=0.5)
-    sold = [http.post(f"{service.url}/buy", json={"quantity": 2}) for _ in range(2)]
+
+    def is_sold() -> bool:
+        return http.post(f"{service.url}/buy", json={"quantity": 2}).status_code == 201
+
+    until(is_sold)  # its patience is so short that a busy machine may come to it too late
     os.kill(writer(service), signal.SIGSTOP)
     crowd = Crowd(service.url)
     try:
@@ -232,8 +236,8 @@ def test_a_paused_writer_leaves_nobody_hanging(
     assert told[503].headers["Retry-After"] == "1"
     assert told[503].json()["type"] == "urn:turnstile:problem:busy"
     assert told[500].json()["type"] == "urn:turnstile:problem:unknown-outcome"
-    until(lambda: http.post(f"{service.url}/buy", json={"quantity": 2}).status_code == 201)
-    assert len(recorded(tmp_path)) == len(sold) + 1
+    until(is_sold)
+    assert len(recorded(tmp_path)) == 2
 
 
 def test_the_trace_says_when_the_writer_began(
