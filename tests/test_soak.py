@@ -234,6 +234,7 @@ def test_a_service_that_leaks_nothing_is_not_said_to(tmp_path: Path) -> None:
         )
 
 
+TRIES_MAX = 3
 SOON = (
     "from loadtest import __main__ as program, gauges, growth; growth.LIFE_S_MIN, gauges.EVERY_S = 3.0, 0.2;"
     "program.main()"
@@ -244,7 +245,10 @@ def test_a_soak_prints_its_verdict_and_what_was_used(tmp_path: Path) -> None:
     """Everything is asked for, nothing is wrong, and what grows makes a run that is not green."""
     words = "compare --soak --modes group_commit --seconds 8 --workers 2 --no-trace --quiet"
     command = [sys.executable, "-c", SOON, *words.split()]
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    for _ in range(TRIES_MAX):
+        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        if ended.returncode != 2:  # on a busy machine one worker may answer nearly all: then nobody can tell
+            break
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "group_commit used, when it was warm and at the end: " in ended.stdout
     leak = re.search(r"a leak of ([0-9.]+) MB a minute in each, or more, would have been seen", ended.stdout)
