@@ -216,9 +216,7 @@ def _with_faults(options: dict[str, Any], kinds: tuple[schedule.Kind, ...]) -> N
 def _scene(options: dict[str, Any], **changes: object) -> plan.Plan:
     options |= {"shape": options["shape"] or SHAPE, "seconds": options["seconds"] or SECONDS}
     wanted = {name: options[name] for name in ("clients", "rate", "arrivals")} | changes
-    if options["rate"] and SHAPES[options["shape"]]["orders"]:
-        timed = ", ".join(name for name, shape in SHAPES.items() if not shape["orders"])
-        raise click.BadParameter(f"an open loop needs a shape that goes by time: {timed}", param_hint="'--rate'")
+    refusals.check_timed(options["shape"])
     if options["arrivals"] == "poisson" and not options["rate"]:
         raise click.BadParameter("only a rate has arrivals: give --rate too", param_hint="'--arrivals'")
     scene = plan.make(options["shape"], options["seed"], options["seconds"], **wanted)

@@ -158,7 +158,7 @@ def refusal(url: str, event: str, token: str) -> tuple[str, str]:
 
 def _unexpected(url: str, error: requests.RequestException) -> str:
     if isinstance(error, transport.NeverSent):
-        return f"nobody answers at {url} ({error})"
+        return f"nobody answers at {url} ({error}): start the service first"
     return f"the service at {url} did not answer as expected: {error}"
 
 

@@ -41,6 +41,15 @@ def faults_of(listed: str) -> tuple[Kind, ...]:
     return tuple(known)
 
 
+def check_timed(shape: str) -> None:
+    """Refuse what was said of time, for a shape that ends when all have bought."""
+    context = click.get_current_context()
+    for name, what in (("rate", "an open loop needs"), ("seconds", "so many seconds are for")):
+        if SHAPES[shape]["orders"] and context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            timed = ", ".join(each for each, values in SHAPES.items() if not values["orders"])
+            raise click.BadParameter(f"{what} a shape that goes by time: {timed}", param_hint=f"'--{name}'")
+
+
 def check_faults(kinds: Sequence[Kind], scene: plan.Plan, hosts: int, *, soak: bool) -> None:
     """Refuse faults that nobody could make here, or judge."""
     if scene.orders:

@@ -95,7 +95,7 @@ def _finished(place: Path, requirements: Sequence[Requirement], console: Console
         _say(console, f"{place} cannot be judged: {unread or unlike}")
         return EXIT_UNKNOWN
     if not results:
-        _say(console, f"{place} has nothing to judge")
+        _say(console, f"{place} has nothing to judge: no mode came to its end, so name another run")
         return EXIT_UNKNOWN
     outcomes = evaluate(requirements, {result.mode: export.figures(result) for result in results})
     code = worst([result.verdict.word for result in results])

@@ -18,7 +18,7 @@ if not all(map(find_spec, ("click", "filelock", "flask", "gunicorn", "openapi_py
 
 import click
 
-from service import allocator, catalogue, logs, settings, watch
+from service import __version__, allocator, catalogue, logs, settings, watch
 from service.app import create_app
 from service.counts import Folder
 from service.daemon import Daemon, daemons_of
@@ -59,7 +59,7 @@ def main() -> None:
 
 def command() -> click.Group:
     """Return the command line."""
-    return click.Group(
+    group = click.Group(
         "service",
         params=_flags(),
         callback=_serve,
@@ -67,6 +67,7 @@ def command() -> click.Group:
         invoke_without_command=True,
         commands=[verify, repair, copy],
     )
+    return click.version_option(__version__, prog_name="turnstile")(group)
 
 
 def _have_standard_files() -> None:

@@ -147,6 +147,7 @@ def test_what_is_installed_sells(sold_from: tuple[str, subprocess.Popen[bytes]])
 def test_the_programs_are_those_of_the_release(installed: Path, tmp_path: Path) -> None:
     """Both commands, by name and as modules; and what is imported is what was installed."""
     assert '{"mode": "file_lock"' in run(installed / "turnstile", "--list", cwd=tmp_path)
+    assert run(installed / "turnstile", "--version", cwd=tmp_path) == f"turnstile, version {__version__}\n"
     assert "compare" in run(installed / "turnstile-loadtest", "--help", cwd=tmp_path)
     assert "compare" in run(installed / "python", "-m", "loadtest", "--help", cwd=tmp_path)
     code = (

@@ -295,6 +295,7 @@ def test_a_service_started_by_hand_says_what_it_lacks(tmp_path: Path) -> None:
         ("compare", "--shape", "nothing"),
         ("compare", "--modes", "file_lock,nosuch"),
         ("compare", "--arrivals", "poisson", "--shape", "flash-sale"),
+        ("compare", "--seconds", "5"),
         ("compare", "--shape", "holds", "--seconds", "1"),
         ("run", "http://127.0.0.1:9", "--shape", "holds"),
         ("check",),
