@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loadtest.serve import Service
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
+PAGE = Path(__file__).parent.parent / "docs" / "observe.md"
 SERIES = Path(__file__).parent / "alerts_test.yml"
 """Series that are made up, and what alerts are to tell of them."""
 JOB = "turnstile"
@@ -44,6 +45,15 @@ def program() -> str:
     return found
 
 
+def checks(program: str, place: Path) -> None:
+    """Let Prometheus' own tool look at a configuration, and at the alerts that it names."""
+    checked = subprocess.run(
+        [f"{Path(program).parent}/promtool", "check", "config", "prometheus.yml"],
+        cwd=place, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 @contextmanager
 def prometheus(program: str, place: Path, service: str) -> Iterator[str]:
     """Run Prometheus as the containers do, but that it finds the service by its address and asks each second."""
@@ -54,11 +64,7 @@ def prometheus(program: str, place: Path, service: str) -> Iterator[str]:
     text = re.sub(r"dns_sd_configs: .*", "static_configs: []", text)
     text = re.sub(r"(scrape|evaluation)_interval: \d+s", r"\1_interval: 1s", text)
     (place / "prometheus.yml").write_text(text)
-    checked = subprocess.run(
-        [f"{Path(program).parent}/promtool", "check", "config", "prometheus.yml"],
-        cwd=place, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checks(program, place)
     port = free_port()
     words = ["--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
     words += [f"--storage.tsdb.path={place / 'tsdb'}"]
@@ -100,13 +106,26 @@ def test_each_alert_is_tried() -> None:
     assert alerts == set(re.findall(r"alertname: (\w+), exp_alerts: \[\]", tried))
 
 
+def test_the_configuration_of_the_page_asks_often_enough(program: str, tmp_path: Path) -> None:
+    """Prometheus takes it, and the shortest range of a question or an alert has four samples."""
+    shutil.copy(DEPLOY / "alerts.yml", tmp_path)
+    (text,) = re.findall(r"```yaml\n(global:.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "prometheus.yml").write_text(text)
+    checks(program, tmp_path)
+    (interval_s,) = re.findall(r"scrape_interval: (\d+)s", text)
+    minutes = re.findall(r"\[(\d+)m\]", PAGE.read_text() + (DEPLOY / "alerts.yml").read_text())
+    assert int(interval_s) <= min(map(int, minutes)) * 60 / 4
+
+
 def test_the_dashboard_has_numbers_and_the_alerts_can_fire(
     program: str, served: Callable[..., Service], tmp_path: Path
 ) -> None:
-    """Every expression is computed, those of what has happened with a result; who has gone is told of."""
+    """Each expression is computed, the page's too; those of what has happened have a result; who is gone is told of."""
     service = served("group_commit", tickets=1_000_000)
     board = json.loads((DEPLOY / "grafana" / "turnstile.json").read_text())
     drawn = [each["expr"].replace("$job", JOB) for panel in board["panels"] for each in panel.get("targets", [])]
+    table = PAGE.read_text().partition("### Questions")[2].partition("\n\nWhat")[0]
+    questions = re.findall(r"\| `([^`|]+)`[^|]*\|$", table, re.MULTILINE)
     place = tmp_path / "prometheus"
     place.mkdir()
     with (
@@ -120,6 +139,9 @@ def test_the_dashboard_has_numbers_and_the_alerts_can_fire(
             return all(any(name in each for name in NOT_COUNTED_HERE) for each in missing)
 
         until_within(PROGRAM_S, has_numbers)
+        assert len(questions) == table.count("\n|") - 2
+        assert all(asked(f"{url}/query", query=each) is not None for each in questions)
+        assert asked(f"{url}/query", query=questions[0])["result"]
         assert len(rules_of(url)) == (DEPLOY / "alerts.yml").read_text().count("- alert:")
         until_within(PATIENCE_S, lambda: all(rule["health"] == "ok" for rule in rules_of(url)))
         until_within(
