@@ -12,7 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from docs import chinese_page, figures_page, http_page, loadtest_page, metrics_page, modes_page, tutorial_page
+from docs import (
+    chinese_page,
+    figures_page,
+    files_page,
+    http_page,
+    loadtest_page,
+    metrics_page,
+    modes_page,
+    tutorial_page,
+)
 from service.catalogue import CLAIMS
 
 if TYPE_CHECKING:
@@ -57,6 +66,7 @@ PARTS |= {
     **figures_page.PARTS,
     **modes_page.PARTS,
     **http_page.PARTS,
+    **files_page.PARTS,
     **loadtest_page.PARTS,
     **metrics_page.PARTS,
     **tutorial_page.PARTS,

@@ -1,9 +1,7 @@
-"""The reference that is written by hand is held to what there is."""
+"""The reference is held to what there is."""
 
 from __future__ import annotations
 
-import re
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,11 @@ from service import catalogue, guarding, problems
 from service.commands import Buy
 from service.modes.single_writer import SingleWriter
 from service.settings import Settings
-from service.stores import guard, recovery, stopped
+from service.stores import closed_index, recovery, stopped
+from service.stores.files import OURS
 from tests.counter import ON_FILES
 
 ROOT = Path(__file__).parent.parent
-
-
-def patterns() -> list[str]:
-    """Return the names in the first column of the table of files, as patterns."""
-    text = (ROOT / "docs" / "reference" / "files.md").read_text()
-    names = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE)))
-    return [re.sub("EVENT|PID|CHANCE", "*", name).replace("000000012345", "[0-9]" * 12) for name in names]
 
 
 @pytest.mark.parametrize("mode", ON_FILES)
@@ -35,13 +27,16 @@ def test_every_file_that_a_mode_makes_is_in_the_table(mode: str, tmp_path: Path)
         made.execute(Buy(f"{1:040x}", "default", 1))
     there = {path.name for path in tmp_path.iterdir()}
     assert "default.jsonl" in there
-    assert {name for name in there if not any(fnmatch(name, pattern) for pattern in patterns())} == set()
+    assert {name for name in there if not OURS.fullmatch(name)} == set()
 
 
-def test_every_ending_that_is_ours_is_in_the_table() -> None:
-    """What the service takes for its own files is told, too."""
-    told = " ".join(patterns())
-    assert {ending for ending in (*guard.OURS, stopped.SUFFIX, recovery.INCOMPLETE) if ending not in told} == set()
+def test_every_name_that_is_given_in_a_directory_is_ours() -> None:
+    """Also of files that only a mishap makes; and what is somebody else's is not, though it looks alike."""
+    given = {recovery.INCOMPLETE, *(f"{closed_index.FILE}{end}" for end in ("", "-wal", "-shm"))}
+    given |= {f"default.jsonl{stopped.SUFFIX}", "default.000000000012.jsonl", "default.lease.break.1.a"}
+    given |= {f"default.{spare}.tmp" for spare in ("json", "jsonl", "12-345")}
+    assert {name for name in given if not OURS.fullmatch(name)} == set()
+    assert not any(OURS.fullmatch(name) for name in ("README", "tickets.sqlite", "notes.tmp", "service.lock.old"))
 
 
 def test_every_header_of_a_reply_is_in_the_table() -> None:

@@ -15,6 +15,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from service.stores import disk
+from service.stores.files import OURS
 from service.stores.replay import Refused
 
 if TYPE_CHECKING:
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
-OURS = (
-    *(".json", ".jsonl", ".stopped", ".tmp", ".sqlite", "-wal", "-shm"),
-    *(".lock", ".door", ".flock", ".queue", ".fence", ".lease"),
-)
-"""What the names of our files end with. What else is in the directory is let alone."""
 
 
 def told_of(directory: Path) -> list[str]:
@@ -78,7 +74,7 @@ def looked_at(directory: Path) -> tuple[list[str], list[str]]:
 def _ours(directory: Path) -> Iterator[tuple[Path, int]]:
     """Yield each of our files with its mode, and what stands in the place of one. Others may come and go meanwhile."""
     for path in sorted(directory.iterdir()):
-        if path.name.endswith(OURS) or ".lease." in path.name:
+        if OURS.fullmatch(path.name):
             with contextlib.suppress(FileNotFoundError):
                 yield path, path.lstat().st_mode
 
