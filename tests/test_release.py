@@ -6,14 +6,15 @@ import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from packaging.requirements import Requirement
 
 from loadtest import serve
 from service import __version__
@@ -55,17 +56,35 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return built(ROOT, tmp_path_factory.mktemp("dist"), "wheel", "sdist")
 
 
+def linked(place: Path, wheel: Distribution, extra: str = "") -> None:
+    """Let a folder have what a wheel asks for, and what that asks for in turn, from what is here; and nothing else."""
+    for requirement in map(Requirement, wheel.requires or []):
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        asked_for = distribution(requirement.name)
+        for top in {file.parts[0] for file in asked_for.files or []} - {"..", "__pycache__"}:
+            if not (place / top).exists():
+                (place / top).symlink_to(str(asked_for.locate_file(top)))
+        for more in requirement.extras or {""}:
+            linked(place, asked_for, more)
+
+
 @pytest.fixture(scope="module")
 def installed(release: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of a new environment that has the wheel, and sees the dependencies that are here."""
+    """The programs of a new environment that has the wheel, and of the packages that are here those it asks for."""
     home = tmp_path_factory.mktemp("installed") / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", home, cwd=ROOT)
     words = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", str(release["whl"])]
     run(sys.executable, "-m", "pip", "--python", home / "bin" / "python", "install", *words, cwd=home)
     (site,) = home.glob("lib/python*/site-packages")
-    # It comes behind what is installed. What files of that folder say, such as where this source is, is not read.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    linked(site, of_wheel(site))
     return home / "bin"
+
+
+def of_wheel(site: Path) -> Distribution:
+    """Return what an environment says of the wheel."""
+    (found,) = distributions(name="turnstile", path=[str(site)])
+    return found
 
 
 def contents(wheel: Path) -> dict[str, bytes]:
@@ -145,15 +164,19 @@ def test_what_is_installed_sells(sold_from: tuple[str, subprocess.Popen[bytes]])
 
 
 def test_the_programs_are_those_of_the_release(installed: Path, tmp_path: Path) -> None:
-    """Both commands, by name and as modules; and what is imported is what was installed."""
+    """Both commands, by name and as modules, with the extras they need; and what is imported is what was installed."""
     assert '{"mode": "file_lock"' in run(installed / "turnstile", "--list", cwd=tmp_path)
     assert run(installed / "turnstile", "--version", cwd=tmp_path) == f"turnstile, version {__version__}\n"
-    assert "compare" in run(installed / "turnstile-loadtest", "--help", cwd=tmp_path)
-    assert "compare" in run(installed / "python", "-m", "loadtest", "--help", cwd=tmp_path)
+    wheel = of_wheel(*installed.parent.glob("lib/python*/site-packages"))
+    (more := tmp_path / "more").mkdir()
+    for extra in ("loadtest", "promises"):
+        linked(more, wheel, extra)
+    for program, *words in (["turnstile-loadtest"], ["python", "-m", "loadtest"]):
+        assert "compare" in run(installed / program, *words, "--help", cwd=tmp_path, PYTHONPATH=str(more))
     code = (
         "import loadtest, promises, service; from importlib.metadata import version; "
         "print(version('turnstile'), *(each.__file__ for each in (loadtest, promises, service)))"
     )
-    version, *places = run(installed / "python", "-c", code, cwd=tmp_path).split()
+    version, *places = run(installed / "python", "-c", code, cwd=tmp_path, PYTHONPATH=str(more)).split()
     assert version == __version__
     assert all(place.startswith(str(installed.parent)) for place in places)
