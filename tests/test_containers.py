@@ -58,6 +58,18 @@ def http() -> Iterator[requests.Session]:
         yield session
 
 
+def assert_nobody_is_root(stack: Stack) -> None:
+    """Whatever runs in the stack. The engine is asked, for not every image has a shell or a ``cat`` to look with."""
+    containers = stack.compose("ps", "--quiet").split()
+    assert containers
+    for container in containers:
+        name = stack.said("docker", "inspect", "--format", "{{.Name}} as {{.Config.User}}", container).strip()
+        heading, *processes = stack.said("docker", "top", container, "-eo", "pid,uid,gid").splitlines()
+        assert heading.split() == ["PID", "UID", "GID"]
+        assert processes, name
+        assert not [each for each in processes if "0" in each.split()[1:]], f"{name}: root is at work in it"
+
+
 def event(stack: Stack, http: requests.Session, profile: str = "") -> None:
     """Make an event with tickets for a load test."""
     made = http.put(
@@ -147,6 +159,7 @@ def test_a_container_has_no_more_rights_than_it_needs(stack: Stack, http: reques
     log = stack.compose("logs", "turnstile")
     assert '"route":"/metrics"' in log
     assert "a request was refused before it was read" in log
+    assert_nobody_is_root(stack)
     status = stack.compose("exec", "-T", "turnstile", "cat", "/proc/1/status")
     assert {"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} <= set(status.splitlines())
     (container,) = stack.running("turnstile")
@@ -168,6 +181,7 @@ def test_two_replicas_sell_from_one_engine(stack: Stack, http: requests.Session,
     stack.compose("up", "--detach", "--wait", f"proxy-{profile}")
     event(stack, http, profile)
     assert len(answering(stack, http, 2, profile)) == 2
+    assert_nobody_is_root(stack)
     with load_test(stack, http, profile):
         stack.said("docker", "kill", stack.running(f"turnstile-{profile}")[0])
     assert http.get(f"{stack.url(profile)}/readyz").ok

@@ -71,6 +71,16 @@ def test_the_dockerfile_keeps_to_its_rules() -> None:
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
 
 
+def test_etcd_is_made_a_user_without_rights_and_nothing_else() -> None:
+    """Its own image runs as root. The order counts: who makes the folder of the data is who it belongs to."""
+    lines = [
+        line for line in (ROOT / "deploy" / "etcd.Dockerfile").read_text().splitlines() if line[:1] not in {"", "#"}
+    ]
+    assert [line.split()[0] for line in lines] == ["ARG", "FROM", "USER", "WORKDIR"]
+    assert re.search(r":(?!latest)\S+$", lines[0])
+    assert lines[1:] == ["FROM ${ETCD}", "USER 10001:10001", "WORKDIR /data"]
+
+
 def configured(*profiles: str) -> dict[str, Any]:
     """Return what compose makes of the file."""
     if why := missing("compose", "version"):
