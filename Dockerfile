@@ -12,6 +12,8 @@ COPY requirements.service.lock ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m pip --python /venv/bin/python install --quiet --require-hashes --requirement requirements.service.lock
 COPY service service
+# Files of a clone that was made with umask 077 are its owner's alone, and who runs them here is another user.
+RUN chmod -R a+rX /app
 RUN /venv/bin/python -m compileall -q /app
 
 FROM installed AS installed-loadtest
@@ -19,6 +21,7 @@ COPY requirements.loadtest.lock ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python -m pip --python /venv/bin/python install --quiet --require-hashes --requirement requirements.loadtest.lock
 COPY loadtest loadtest
+RUN chmod -R a+rX /app
 RUN /venv/bin/python -m compileall -q /app
 
 FROM ${PYTHON} AS loadtest
