@@ -45,6 +45,8 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     if why := missing("info") or missing("compose", "version"):
         pytest.skip(f"no containers are run: {why}")
     made = Stack(tmp_path)
+    for folder in ("service", "loadtest"):  # as in a clone that was made with umask 077
+        made.said("chmod", "-R", "go-rwx", folder)
     made.compose("build", "--quiet", "turnstile")
     yield made
     made.down()
@@ -68,6 +70,13 @@ def assert_nobody_is_root(stack: Stack) -> None:
         assert heading.split() == ["PID", "UID", "GID"]
         assert processes, name
         assert not [each for each in processes if "0" in each.split()[1:]], f"{name}: root is at work in it"
+
+
+def assert_unknown(reply: requests.Response) -> None:
+    """The proxy has no answer, and says so; with one status, in its head and in its body."""
+    assert (reply.status_code, reply.headers["Content-Type"]) == (502, "application/problem+json")
+    said = reply.json()
+    assert (said["status"], said["type"]) == (502, "urn:turnstile:problem:unknown-outcome")
 
 
 def event(stack: Stack, http: requests.Session, profile: str = "") -> None:
@@ -146,6 +155,8 @@ def test_a_container_has_no_more_rights_than_it_needs(stack: Stack, http: reques
     all that it answers with, and its log.
     """
     stack.variables |= {"TURNSTILE_LOG": "json", "TURNSTILE_LOG_LEVEL": "info"}
+    proxy = stack.folder / "deploy" / "nginx.conf"
+    proxy.write_text(proxy.read_text().replace("proxy_read_timeout 60s", "proxy_read_timeout 1s"))
     stack.compose("up", "--detach", "--wait", "turnstile", "proxy")
     assert http.get(f"{stack.url()}/readyz").ok
     looked = "import os; print(os.getuid(), oct(os.stat('/data').st_mode), os.access('/app', os.W_OK)); open('/x', 'w')"
@@ -163,11 +174,21 @@ def test_a_container_has_no_more_rights_than_it_needs(stack: Stack, http: reques
     status = stack.compose("exec", "-T", "turnstile", "cat", "/proc/1/status")
     assert {"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"} <= set(status.splitlines())
     (container,) = stack.running("turnstile")
+    stack.said("docker", "pause", container)
+    assert_unknown(http.post(f"{stack.url()}/buy", json={"quantity": 1}))
+    assert_unknown(http.put(f"{stack.url()}/events/concert", json={"capacity": 1}))
+    stack.said("docker", "unpause", container)
     stack.compose("stop", "turnstile")
     assert stack.said("docker", "inspect", "--format", "{{.State.ExitCode}}", container) == "0\n"
-    refused = http.post(f"{stack.url()}/buy", json={"quantity": 1})
-    assert (refused.status_code, refused.headers["Content-Type"]) == (502, "application/problem+json")
-    assert refused.json()["type"] == "urn:turnstile:problem:unknown-outcome"
+    assert_unknown(http.post(f"{stack.url()}/buy", json={"quantity": 1}))
+
+
+def test_a_proxy_that_cannot_start_is_told_of(stack: Stack) -> None:
+    """A configuration that it may not read: it ends, is started again and again, and nobody waits for it in vain."""
+    (stack.folder / "deploy" / "nginx.conf").chmod(0)
+    with pytest.raises(AssertionError, match="proxy-1 is unhealthy"):
+        stack.compose("up", "--detach", "--wait", "turnstile", "proxy")
+    assert "Permission denied" in stack.compose("logs", "proxy")
 
 
 @pytest.mark.parametrize("profile", ["postgres", "redis", "etcd"])
