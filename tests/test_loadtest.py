@@ -140,12 +140,10 @@ def test_a_mode_that_does_not_exist_could_not_be_told(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("shape", "seconds"), [("last-ticket", "2"), ("flash-sale", "2"), ("holds", "3"), ("retries", "3")]
-)
-def test_every_shape_tells_right_from_wrong(tmp_path: Path, shape: str, seconds: str) -> None:
+@pytest.mark.parametrize("shape", ["last-ticket", "flash-sale --seconds 2", "holds --seconds 3", "retries --seconds 3"])
+def test_every_shape_tells_right_from_wrong(tmp_path: Path, shape: str) -> None:
     """The other scenes catch and clear too."""
-    flags = ("--shape", shape, "--seconds", seconds, "--workers", "2")
+    flags = ("--shape", *shape.split(), "--workers", "2")
     ended = compared(tmp_path / "runs", "--modes", "no_lock,process_lock", *flags)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     modes = figures(tmp_path / "runs")
