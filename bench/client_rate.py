@@ -81,7 +81,7 @@ def greatest_rate(url: str) -> float:
     scene = Scene(url, plan.make("flash-sale", 1, SECONDS), noop=True)
     with tempfile.TemporaryDirectory() as place:
         driven = drive.drive(scene, Path(place), 2, Meter(None), lambda _: None)
-    return len(driven.operations) / SECONDS
+        return len(driven.operations) / SECONDS
 
 
 def slowest_rate() -> tuple[str, float]:

@@ -71,7 +71,7 @@ def per_reply(arm: Arm, place: Path) -> tuple[float, float, float, float]:
         scene = Scene(service.url, scene_plan, arm.noop)
         driven = drive.drive(scene, Path(name), load.processes, Meter([group]), lambda _: None)
         after = spent(group)
-    done = sum(row.outcome == "done" for row in driven.operations)
+        done = sum(row.outcome == "done" for row in driven.operations)
     tick = 1e6 / TICKS_PER_S
     return (
         done / load.seconds,
